@@ -1,4 +1,5 @@
-"""Strict settings for every test: explicit rank promotion, two CPU devices, no compilation cache."""
+"""Strict settings for every test: explicit rank promotion, two CPU devices, no compilation
+cache."""
 
 import os
 

@@ -1,0 +1,115 @@
+"""Convolutions whose gradients stay fast inside compiled loops on CPU.
+
+Inside the body of a `lax.scan` or `lax.map`, XLA:CPU uses its fast kernel only for convolutions in
+canonical layout (input NHWC, kernel HWIO, output NHWC); anything else falls back to a naive loop
+(jax issue 12868). The forward pass is canonical; the two gradients that autodiff emits are not.
+`canonical` computes the same convolution with both gradients written as canonical convolutions.
+cuDNN and TPU want the `plain` form.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import lax
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+FORMS = ("plain", "canonical")
+
+Padding = Sequence[tuple[int, int]]
+
+
+def for_backend(backend: str | None = None) -> str:
+    """Return the form that is fastest on `backend` (default: the one in use).
+
+    Example:
+        >>> for_backend("gpu")
+        'plain'
+    """
+    return "canonical" if (backend or jax.default_backend()) == "cpu" else "plain"
+
+
+def _convolve(images, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilation=(1, 1)):
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        strides,
+        padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=_LAYOUT,
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def canonical(images, kernel, strides: tuple[int, int], padding: Padding):
+    """Convolve `images` [N,H,W,C] with `kernel` [h,w,C,O]; both gradients are canonical
+    convolutions.
+
+    Reverse-mode only: a `custom_vjp` has no forward derivative; use the plain form for `jax.jvp`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> canonical(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), (1, 1), ((1, 1), (1, 1))).shape
+        (1, 4, 4, 2)
+    """
+    return _convolve(images, kernel, strides, padding)
+
+
+def _forward(images, kernel, strides, padding):
+    return _convolve(images, kernel, strides, padding), (images, kernel)
+
+
+def _backward(strides, padding, residuals, gradient):
+    images, kernel = residuals
+    side = images.shape[1:3]
+    window = kernel.shape[:2]
+    spread = [(n - 1) * s + 1 for n, s in zip(gradient.shape[1:3], strides, strict=True)]
+
+    before = [w - 1 - low for w, (low, _) in zip(window, padding, strict=True)]
+    after = [n + w - 1 - o - b for n, w, o, b in zip(side, window, spread, before, strict=True)]
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    pads = tuple(zip(before, after, strict=True))
+    image_gradient = _convolve(gradient, flipped, (1, 1), pads, lhs_dilation=strides)
+
+    # The batch becomes the contracted channel: [C,H,W,N] * [Ho,Wo,N,O] -> [C,h,w,O].
+    low = [p[0] for p in padding]
+    high = [o - n + w - 1 - p for o, n, w, p in zip(spread, side, window, low, strict=True)]
+    kernel_gradient = _convolve(
+        images.transpose(3, 1, 2, 0),
+        gradient.transpose(1, 2, 0, 3),
+        (1, 1),
+        tuple(zip(low, high, strict=True)),
+        rhs_dilation=strides,
+    )
+    return image_gradient, kernel_gradient.transpose(1, 2, 0, 3)
+
+
+canonical.defvjp(_forward, _backward)
+
+
+def as_flax(form: str) -> Callable[..., Any]:
+    """Return a convolution for `flax.linen.Conv(conv_general_dilated=...)` in the given form.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> layer = nn.Conv(4, (3, 3), conv_general_dilated=as_flax("canonical"))
+    """
+    if form == "plain":
+        return lax.conv_general_dilated
+
+    def convolve(lhs, rhs, window_strides, padding, **options):
+        ungrouped = options.get("feature_group_count", 1) == 1
+        undilated = all(
+            d in (1, None)
+            for name in ("lhs_dilation", "rhs_dilation")
+            for d in (options.get(name) or (1,))
+        )
+        if not (ungrouped and undilated and lhs.ndim == 4):
+            return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
+        if isinstance(padding, str):
+            padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
+        return canonical(lhs, rhs, tuple(window_strides), tuple(tuple(p) for p in padding))
+
+    return convolve
