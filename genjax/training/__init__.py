@@ -1,1 +1,16 @@
-"""Filled in below."""
+"""Pure functional training of populations of networks."""
+
+from genjax.training.config import HyperParameters, ModelConfig, SweepConfig, TrainingConfig
+from genjax.training.population import Population, TrainedGroup
+from genjax.training.sweep import TrainingData, sweep
+
+__all__ = [
+    "HyperParameters",
+    "ModelConfig",
+    "Population",
+    "SweepConfig",
+    "TrainedGroup",
+    "TrainingConfig",
+    "TrainingData",
+    "sweep",
+]
