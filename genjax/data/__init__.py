@@ -1,1 +1,16 @@
-"""Filled in below."""
+"""Sources of labelled images, their splits, and shifts of their distribution."""
+
+from genjax.data import splits
+from genjax.data.examples import Batch, Examples, StreamedExamples
+from genjax.data.sources import load
+from genjax.data.splits import ClassSplit, Splits
+
+__all__ = [
+    "Batch",
+    "ClassSplit",
+    "Examples",
+    "Splits",
+    "StreamedExamples",
+    "load",
+    "splits",
+]
