@@ -105,7 +105,7 @@ def numbered_classes(labels: np.ndarray) -> tuple[str, ...]:
     """
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"labels: found dtype {labels.dtype}; allowed are integers.")
-    return tuple(map(str, range(int(labels.max(initial=-1)) + 1)))
+    return tuple(map(str, range(int(labels.max()) + 1 if labels.size else 0)))
 
 
 def _as_is_test(is_test: Any, num_examples: int) -> np.ndarray | None:

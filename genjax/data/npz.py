@@ -32,13 +32,16 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
       DataError: not an archive, arrays missing or damaged, object arrays (pickle is never run).
     """
     try:
-        archive = np.load(path, allow_pickle=False)
-    except (*_UNREADABLE, ValueError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "not an npz archive"
-        raise DataError(f"npz: '{path}' cannot be read: {reason}.") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"npz: '{path}' holds one bare array; allowed is an npz archive.")
-    with archive:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"npz: '{path}' cannot be read: no such file, or no right to.") from error
+    with file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (*_UNREADABLE, ValueError) as error:
+            raise DataError(f"npz: '{path}' is not an npz archive, or is cut short.") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"npz: '{path}' holds one bare array; allowed is an npz archive.")
         lacking = {"images", "labels"} - set(archive.files)
         if lacking:
             raise DataError(

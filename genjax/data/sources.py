@@ -40,7 +40,7 @@ def _prepare(name: str, builder: Any, data_dir: str | None) -> Any:
 
     if importlib.util.find_spec("tensorflow") is None:
         raise DataError(
-            f"tfds: '{name}' is not prepared as ArrayRecord in '{builder.data_root}', and "
+            f"tfds: '{name}' is not prepared as ArrayRecord in '{builder.data_path}', and "
             f"preparing needs TensorFlow: {NEEDS_TENSORFLOW}."
         )
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
@@ -83,9 +83,10 @@ def _check_features(builder: Any) -> tuple[tuple[int, int, int], tuple[str, ...]
             f"tfds: the images of '{builder.name}' have the shape {shape}; "
             "needed is one size for all."
         )
-    if np.dtype(features["image"].dtype) != np.uint8:
+    if features["image"].np_dtype != np.uint8:
         raise DataError(
-            f"tfds: the images of '{builder.name}' are {features['image'].dtype}; allowed is uint8."
+            f"tfds: the images of '{builder.name}' are {features['image'].np_dtype}; "
+            "allowed is uint8."
         )
     return shape, tuple(features["label"].names)
 
