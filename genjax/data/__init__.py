@@ -1,6 +1,6 @@
 """Sources of labelled images, their splits, and shifts of their distribution."""
 
-from genjax.data import splits
+from genjax.data import augmentation, splits
 from genjax.data.examples import Batch, Examples, StreamedExamples
 from genjax.data.sources import load
 from genjax.data.splits import ClassSplit, Splits
@@ -11,6 +11,7 @@ __all__ = [
     "Examples",
     "Splits",
     "StreamedExamples",
+    "augmentation",
     "load",
     "splits",
 ]
