@@ -1,6 +1,6 @@
 """Sources of labelled images, their splits, and shifts of their distribution."""
 
-from genjax.data import augmentation, splits
+from genjax.data import augmentation, shifts, splits
 from genjax.data.examples import Batch, Examples, StreamedExamples
 from genjax.data.sources import load
 from genjax.data.splits import ClassSplit, Splits
@@ -13,5 +13,6 @@ __all__ = [
     "StreamedExamples",
     "augmentation",
     "load",
+    "shifts",
     "splits",
 ]
