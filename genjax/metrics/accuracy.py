@@ -5,6 +5,7 @@ row and its counts stay in the cache), elsewhere in blocks of rows. Nothing larg
 predictions and the counts is ever held.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -121,7 +122,7 @@ def _count(labels: Array, predictions: Array, num_classes: int) -> Array:
         return jnp.zeros(bins, jnp.int32).at[index].add(1, mode="drop")
 
     leading = predictions.shape[:-1]
-    rows = predictions.reshape((-1, predictions.shape[-1]))
+    rows = predictions.reshape((math.prod(leading), predictions.shape[-1]))
     return _map_rows(count_row, rows).reshape((*leading, num_classes, num_classes))
 
 
@@ -135,7 +136,7 @@ def _accuracy(labels: Array, predictions: Array, num_classes: int) -> Array:
         return jnp.zeros(num_classes, jnp.int32).at[index].add(right, mode="drop")
 
     leading = predictions.shape[:-1]
-    rows = predictions.reshape((-1, predictions.shape[-1]))
+    rows = predictions.reshape((math.prod(leading), predictions.shape[-1]))
     right = _map_rows(hits, rows).reshape((*leading, num_classes))
     totals = jnp.zeros(num_classes, jnp.int32).at[index].add(1, mode="drop")
     # Behind the barrier XLA cannot turn the division into a product with 1 / n, by which n / n

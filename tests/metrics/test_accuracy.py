@@ -84,6 +84,13 @@ def test_a_mask_may_add_axes():
     assert per_class_accuracy(labels, predictions, 3, include).shape == (3, 3)
 
 
+def test_no_examples_and_no_rows():
+    nothing = np.zeros((3, 0), int)
+    assert not confusion(nothing[0], nothing, num_classes=2).any()
+    assert np.isnan(per_class_accuracy(nothing[0], nothing, 2)).all()
+    assert confusion(np.zeros(4, int), np.zeros((0, 4), int), num_classes=2).shape == (0, 2, 2)
+
+
 def test_under_jit_and_vmap():
     labels, predictions = draw((4,), 30, 3)
     expected = looped(labels, predictions, 3)

@@ -195,9 +195,9 @@ def test_a_solve_takes_milliseconds():
     solve, cells = make_trade_off(EFFICIENTNET), total(smooth_grid(EFFICIENTNET))
     times = []
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.process_time()
         solve(cells)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.015
 
 

@@ -54,9 +54,9 @@ def looped_grid(error, kappa, taken, classes, preset):
 def test_values_and_intervals_equal_a_loop(preset):
     error, kappa = population()
     error[1, 2], kappa[1, 2] = np.nan, np.nan  # one network failed
-    found = bootstrap(error, kappa, AXES, draws=6, seed=5, preset=preset)
-    assert found.draws == 6
-    plan = plan_draws(error, 6, seed=5)
+    found = bootstrap(error, kappa, AXES, draws=4, seed=5, preset=preset)
+    assert found.draws == 4
+    plan = plan_draws(error, 4, seed=5)
     everything = (np.ones(4, int), np.arange(8))
     grids = [
         looped_grid(error, kappa, *draw, preset)
@@ -73,13 +73,11 @@ def test_values_and_intervals_equal_a_loop(preset):
         for axis in ("size", "ssim", "novel_share"):
             check(found.marginals[name][axis], lambda g, n=name, a=axis: marginals(g)[n][a][1])
         check(found.grand_means[name], lambda g, n=name: g.statistics[n].mean())
+    points = {id(grid): trade_off_point(grid) for grid in grids}
     for axis in ("size", "ssim", "novel_share"):
-        check(found.point[axis], lambda g, a=axis: getattr(trade_off_point(g), a))
-    for name in ("generalization", "diversity"):
-        check(
-            found.bounds[name],
-            lambda g, n=name: getattr(generalization_and_diversity(g, trade_off_point(g)), n),
-        )
+        check(found.point[axis], lambda g, a=axis: getattr(points[id(g)], a))
+    for k, name in enumerate(("generalization", "diversity")):
+        check(found.bounds[name], lambda g, k=k: generalization_and_diversity(g, points[id(g)])[k])
 
 
 def test_a_failed_network_leaves_the_others_alone():
@@ -161,7 +159,7 @@ def test_the_main_job_takes_seconds():
     share = np.array([0, 0.167, 0.286, 0.375, 0.444, 0.5])
     axes = Axes(np.geomspace(1e3, 1e6, 5), np.r_[np.arange(0.6, 0.951, 0.05), 1.0], share)
     error, kappa = population(axes, seeds=8, classes=10)
-    start = time.perf_counter()
+    start = time.process_time()  # processor time: neighbours on the machine do not count
     for _ in range(2):
         assert bootstrap(error, kappa, axes, draws=200).draws == 200
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
