@@ -278,7 +278,15 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def total(grid: Grid) -> Float[Host, "size level share"]:
-    """Return F, the sum of the six statistics, at every cell."""
+    """Return F, the sum of the six statistics, at every cell `[S, L, Z]`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.practical_grid import Statistics, make_grid
+        >>> axes = Axes(np.array([38.0]), np.array([1.0]), np.array([0.0]))
+        >>> total(make_grid(axes, Statistics(*[np.full((1, 1, 1), 0.25)] * 6))).item()
+        1.5
+    """
     return sum((grid.statistics[name] for name in STATISTICS), np.zeros(()))
 
 
