@@ -22,6 +22,7 @@ from genjax.metrics.heads_probe import (
     ProbeSettings,
     Split,
     StopReason,
+    all_finite,
     fit_probe,
     initial_weights,
     settings_of,
@@ -190,13 +191,13 @@ def _probe_program(batch_size: int) -> Callable:
     @jax.default_matmul_precision("highest")
     def program(
         arrays: Any,
-        train_labels: Int[Array, " N"],
+        train_labels: Int[Array, " T"],
         stopping_labels: Int[Array, " M"],
         settings: ProbeSettings,
     ) -> tuple[Int[Array, "n L Z N"], HeadInfo]:
         def one(train: Any, stopping: Any, test: Any, in_play: Any, width: Any, key: Any) -> Any:
-            finite = _all_finite(train, stopping, test)
-            start_key, order_key = jax.random.split(key)
+            finite = all_finite(train, stopping, test)
+            start_key = jax.random.fold_in(key, 0)  # epochs use 1, 2, ...
             start = initial_weights(start_key, train.shape[-1], in_play.shape[-1], width)
 
             def one_share(mask: Bool[Array, " C"]) -> Any:
@@ -205,17 +206,16 @@ def _probe_program(batch_size: int) -> Callable:
                     Split(jnp.where(finite, stopping, 0.0), stopping_labels),
                     mask,
                     start,
-                    order_key,
+                    key,
                     settings,
                     batch_size=batch_size,
                 )
 
             fit = jax.vmap(one_share)(in_play)
-            finite_weights = jax.vmap(lambda weights: _all_finite(*weights))(fit.weights)
             error = jnp.where(settings.watched, fit.stopping_error, jnp.nan)
             info = HeadInfo(
                 fit.epochs, fit.kept_epoch, fit.train_error, error, fit.reason,
-                finite & finite_weights,
+                finite & fit.finite,
             )  # fmt: skip
             return _mark(_probe_predictions(fit.weights, test, in_play), info)
 
@@ -228,7 +228,7 @@ def _probe_predictions(
     weights: Linear, test: Float[Array, "L N D"], in_play: Bool[Array, "Z C"]
 ) -> Int[Array, "L Z N"]:
     # One product for all shares, with the classes of all shares side by side.
-    scores = jnp.einsum("lnd,zdc->lznc", test, weights.kernel)
+    scores = jnp.einsum("lnd,zcd->lznc", test, weights.kernel)
     scores = scores + weights.bias[None, :, None, :]
     allowed = jnp.where(in_play[None, :, None, :], scores, -jnp.inf)
     return jnp.argmax(allowed, axis=-1).astype(jnp.int32)
@@ -240,7 +240,7 @@ def _nearest_program(head: str, shots: int | None, neighbours: int, num_classes:
 
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def program(arrays: Any, train_labels: Int[Array, " N"]) -> Any:
+    def program(arrays: Any, train_labels: Int[Array, " T"]) -> Any:
         def one(train: Any, test: Any, in_play: Any, key: Any) -> Any:
             drawn = draw_shots(train, train_labels, key, shots=shots, num_classes=num_classes)
             if head == "nearest_class_mean":
@@ -249,7 +249,7 @@ def _nearest_program(head: str, shots: int | None, neighbours: int, num_classes:
                 predictions = nearest_neighbour(drawn, test, in_play, neighbours=neighbours)
             shares = in_play.shape[:1]
             zero, unknown = jnp.zeros(shares, jnp.int32), jnp.full(shares, jnp.nan)
-            finite = jnp.broadcast_to(_all_finite(train, test), shares)
+            finite = jnp.broadcast_to(all_finite(train, test), shares)
             reason = jnp.full(shares, StopReason.NOT_TRAINED, jnp.int32)
             info = HeadInfo(zero, zero, unknown, unknown, reason, finite)
             return _mark(predictions, info)
@@ -268,7 +268,3 @@ def _mark(predictions: Int[Array, "L Z N"], info: HeadInfo) -> tuple[Int[Array, 
         reason=jnp.where(ok, info.reason, StopReason.NON_FINITE).astype(jnp.int32),
     )
     return jnp.where(ok[None, :, None], predictions, -1), info
-
-
-def _all_finite(*arrays: Array) -> Bool[Array, ""]:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))

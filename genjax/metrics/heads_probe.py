@@ -32,14 +32,14 @@ class StopReason(enum.IntEnum):
 
 
 class Linear(NamedTuple):
-    """Weights of a linear layer.
+    """Weights of a linear layer; one row per class makes the thin products fast on CPUs.
 
     Attributes:
-        kernel: `[D, C]`.
+        kernel: `[C, D]`.
         bias: `[C]`.
     """
 
-    kernel: Float[Array, "D C"]
+    kernel: Float[Array, "C D"]
     bias: Float[Array, " C"]
 
 
@@ -89,6 +89,7 @@ class ProbeFit(NamedTuple):
         train_error: share of wrong training examples in play, with the kept weights.
         stopping_error: the same of the stopping split.
         reason: a `StopReason`.
+        finite: whether the weights and the optimizer's moments of the kept epoch are finite.
     """
 
     weights: Linear
@@ -97,6 +98,7 @@ class ProbeFit(NamedTuple):
     train_error: Float[Array, ""]
     stopping_error: Float[Array, ""]
     reason: Int[Array, ""]
+    finite: Bool[Array, ""]
 
 
 class _Loop(NamedTuple):
@@ -126,25 +128,19 @@ def initial_weights(
 ) -> Linear:
     """Draw weights as `torch.nn.Linear` does: uniform within 1 / sqrt(width), kernel and bias.
 
-    Each row of the kernel has its own key, so that zero-padded features do not move the others.
+    Drawn row by row, the bias first (JAX's default counter-based generator numbers the entries in
+    order), so that features padded with zeros behind the others do not move the others' weights.
     """
-    bound = jax.lax.rsqrt(width.astype(jnp.float32))
-    kernel_key, bias_key = jax.random.split(key)
-
-    def row(index: Int[Array, ""]) -> Float[Array, " C"]:
-        return jax.random.uniform(
-            jax.random.fold_in(kernel_key, index), (num_classes,), minval=-1.0, maxval=1.0
-        )
-
-    bias = jax.random.uniform(bias_key, (num_classes,), minval=-1.0, maxval=1.0)
-    return Linear(bound * jax.vmap(row)(jnp.arange(features)), bound * bias)
+    draw = jax.random.uniform(key, (1 + features, num_classes), minval=-1.0, maxval=1.0)
+    draw = draw * jax.lax.rsqrt(width.astype(jnp.float32))
+    return Linear(kernel=draw[1:].T, bias=draw[0])
 
 
 def logits(
     weights: Linear, features: Float[Array, "N D"], in_play: Bool[Array, " C"]
 ) -> Float[Array, "N C"]:
     """Return the logits; those of classes that are not in play exclude them from any prediction."""
-    scores = features @ weights.kernel + weights.bias[None, :]
+    scores = features @ weights.kernel.T + weights.bias[None, :]
     return jnp.where(in_play[None, :], scores, _EXCLUDED)
 
 
@@ -176,7 +172,7 @@ def fit_probe(
         stopping: examples whose error stops training and selects the epoch.
         in_play: classes that take part.
         start: initial weights.
-        key: of the order of examples; epoch e uses `fold_in(key, e)`.
+        key: of the order of examples; epoch e, from 1, uses `fold_in(key, e)`.
         settings: numbers of the protocol.
         batch_size: examples per step.
 
@@ -194,7 +190,7 @@ def fit_probe(
             (loop.weights, loop.optimizer),
             train,
             in_play,
-            jax.random.fold_in(key, loop.fit.epochs),
+            jax.random.fold_in(key, loop.fit.epochs + 1),
             optimizer,
             settings.l2,
             batch_size,
@@ -202,9 +198,15 @@ def fit_probe(
         return _judge(loop, weights, state, train, stopping, in_play, settings)
 
     zero, infinite = jnp.int32(0), jnp.float32(jnp.inf)
-    fit = ProbeFit(start, zero, zero, infinite, infinite, jnp.int32(StopReason.EPOCHS))
+    reason = jnp.int32(StopReason.EPOCHS)
+    fit = ProbeFit(start, zero, zero, infinite, infinite, reason, jnp.asarray(True))
     loop = _Loop(start, optimizer.init(start), infinite, zero, fit)
     return jax.lax.while_loop(unfinished, one_epoch, loop).fit
+
+
+def all_finite(*arrays: Array) -> Bool[Array, ""]:
+    """Return whether every entry of every array is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))
 
 
 def _judge(
@@ -224,9 +226,9 @@ def _judge(
     reason = jnp.where(waited >= settings.patience, StopReason.PATIENCE, StopReason.EPOCHS)
     reason = jnp.where(train_error < settings.stop_error, StopReason.TRAIN_ERROR, reason)
     epoch = loop.fit.epochs + 1
-    candidate = ProbeFit(
-        weights, epoch, epoch, train_error, stopping_error, reason.astype(jnp.int32)
-    )
+    reason = reason.astype(jnp.int32)
+    finite = all_finite(*jax.tree.leaves((weights, state)))
+    candidate = ProbeFit(weights, epoch, epoch, train_error, stopping_error, reason, finite)
     keep = better | settings.keep_last
     kept = jax.tree.map(lambda new, old: jnp.where(keep, new, old), candidate, loop.fit)
     kept = kept._replace(epochs=candidate.epochs, reason=candidate.reason)
