@@ -36,7 +36,7 @@ def save(folder: pathlib.Path, step: int, tree: Any, fingerprint: str) -> pathli
     try:
         folder.mkdir(parents=True, exist_ok=True)
         ocp.save(
-            target.absolute(),
+            str(target.absolute()),
             dict(zip(_leaf_names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True)),
             overwrite=True,
             custom_metadata={"format": _FORMAT, "fingerprint": fingerprint, "step": step},
@@ -64,7 +64,8 @@ def check(path: pathlib.Path, fingerprint: str) -> int:
         CheckpointError: it cannot be read, or has another fingerprint.
     """
     try:
-        metadata = ocp.checkpointables_metadata(path.absolute()).custom_metadata or {}
+        metadata: Any = ocp.checkpointables_metadata(str(path.absolute())).custom_metadata
+        step = int(metadata["step"])  # orbax returns None for a header that it cannot parse
     except (
         Exception
     ) as error:  # orbax and tensorstore raise many kinds; all mean the same to a user
@@ -75,7 +76,7 @@ def check(path: pathlib.Path, fingerprint: str) -> int:
             f"(fingerprint {metadata.get('fingerprint')}, this run has {fingerprint}); "
             "choose another output folder or delete this one."
         )
-    return int(metadata["step"])
+    return step
 
 
 def restore(path: pathlib.Path, like: Any, fingerprint: str) -> tuple[int, Any]:
@@ -95,7 +96,7 @@ def restore(path: pathlib.Path, like: Any, fingerprint: str) -> tuple[int, Any]:
     """
     step = check(path, fingerprint)
     try:
-        stored = ocp.load(path.absolute())
+        stored = ocp.load(str(path.absolute()))
     except Exception as error:
         raise _unreadable(path, error) from error
     wanted, structure = jax.tree_util.tree_flatten(like)

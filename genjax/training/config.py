@@ -1,5 +1,4 @@
-"""What a sweep trains: models, hyper-parameters and the rules of training, checked before any
-work."""
+"""What a sweep trains: models, hyper-parameters and rules, checked before any work."""
 
 import dataclasses
 import itertools

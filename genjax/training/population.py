@@ -1,7 +1,7 @@
 """What training returns: groups of stacked networks, one table row per network."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +51,7 @@ class TrainedGroup(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[index], self.params)
 
     def last(self, field: str) -> np.ndarray:
-        """Return the last finite entry of a history field for each network, NaN where there is
-        none."""
+        """Return the last finite entry of a history field per network, or NaN."""
         values = np.asarray(getattr(self.history, field))
         if not len(values):
             return np.full(len(self.seeds), np.nan)

@@ -1,5 +1,4 @@
-"""A stretch of training of one network as one pure function: steps, then a record, then the
-stopping rule."""
+"""A stretch of training of one network as one pure function: steps, a record, the rules."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -112,8 +111,9 @@ def step_key(key: Key, step) -> Key:
     return jax.random.fold_in(jax.random.fold_in(key, 1), step)
 
 
-def _steps_from_memory(step_fn, config: TrainingConfig, images, labels, key, hyper):
+def _steps_from_memory(step_fn, config: TrainingConfig, source, key, hyper):
     """Return the body of a scan that draws its own batches from arrays on the device."""
+    images, labels = source
     count = images.shape[0]
     batch = min(config.batch_size, count)
     per_epoch = count // batch
@@ -162,18 +162,16 @@ def make_segment(
                 return step_fn(carry, examples, step_key(key, step), hyper)
 
             return jax.lax.scan(body, learner, (steps, source))
-        body, start = _steps_from_memory(step_fn, config, *source, key, hyper)
+        body, start = _steps_from_memory(step_fn, config, source, key, hyper)
         (learner, *_), infos = jax.lax.scan(body, (learner, *start), steps)
         return learner, infos
 
     def advance(source, monitor, steps, state, key, hyper):
         learner, infos = run_steps(source, steps, state.learner, key, hyper)
         params = network.fold(learner.parameters, learner.statistics)
-        record = Record(
-            *evaluate(network, params, monitor.images, monitor.labels),
-            jnp.mean(infos.gradient_norm),
-            *evaluate(network, params, monitor.validation_images, monitor.validation_labels),
-        )
+        loss, accuracy = evaluate(network, params, monitor.images, monitor.labels)
+        held_out = evaluate(network, params, monitor.validation_images, monitor.validation_labels)
+        record = Record(loss, accuracy, jnp.mean(infos.gradient_norm), *held_out)
         return _apply_rules(config, state, learner, record, steps), record
 
     def skip(state):

@@ -1,5 +1,4 @@
-"""Train a population: every model, hyper-parameter setting and seed, one compiled program per
-group."""
+"""Train a population: every model, hyper-parameter setting and seed, a program per group."""
 
 import dataclasses
 import hashlib
@@ -50,7 +49,7 @@ class _Group(NamedTuple):
     fingerprint: str
 
 
-def group_fingerprint(network, training, hyper, seeds, key, data_fingerprint: str) -> str:
+def group_fingerprint(network, training, hyper, seeds, key, data: list[str]) -> str:
     """Return a digest of all that decides the numbers of a group."""
     content = {
         "model": network.name,
@@ -59,7 +58,7 @@ def group_fingerprint(network, training, hyper, seeds, key, data_fingerprint: st
         "hyper": {k: np.asarray(v).tolist() for k, v in hyper._asdict().items()},
         "seeds": seeds.tolist(),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "data": data_fingerprint,
+        "data": data,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -69,8 +68,10 @@ def _plan(config: SweepConfig, data: TrainingData, key: Key) -> list[_Group]:
     train = data.train
     settings = config.settings()
     seeds = np.tile(np.arange(config.seeds), len(settings))
-    columns = zip(*(s.values() for s in settings), strict=True)
-    hyper = HyperParameters(*(np.repeat(np.float32(c), config.seeds) for c in columns))
+    columns = {name: [s[name] for s in settings] for name in HyperParameters._fields}
+    hyper = HyperParameters(
+        **{n: np.repeat(np.asarray(c, np.float32), config.seeds) for n, c in columns.items()}
+    )
     used = frozenset(n for n, v in hyper._asdict().items() if np.any(v != 0))
     keys = jax.vmap(lambda s: jax.random.fold_in(key, s))(jnp.asarray(seeds))
     groups = []
@@ -87,7 +88,8 @@ def _plan(config: SweepConfig, data: TrainingData, key: Key) -> list[_Group]:
                     "training.stop: found 'early_stopping' without validation examples; "
                     "give some or stop by 'steps' or 'cross_entropy'."
                 )
-            mark = group_fingerprint(network, rules, hyper, seeds, key, train.fingerprint)
+            sets = [train.fingerprint, data.validation.fingerprint if data.validation else "none"]
+            mark = group_fingerprint(network, rules, hyper, seeds, key, sets)
             groups.append(_Group(network, rules, hyper, seeds, keys, used, mark))
     return groups
 
@@ -104,8 +106,7 @@ def _monitor(data: TrainingData) -> segment.Monitor:
 
 
 def _stream(train: StreamedExamples, batch_size: int, start: int) -> Iterator[Any]:
-    """Yield the batches from step `start` on; epoch e is shuffled with seed e, so resuming is
-    exact."""
+    """Yield the batches from step `start` on; the order of epoch e comes from e alone."""
     per_epoch = len(train) // batch_size
     epoch, skip = divmod(start, per_epoch)
     while True:
@@ -126,18 +127,23 @@ class _Trainer:
         init, run = segment.make_segment(
             group.network, group.training, group.used, streamed=self.streamed
         )
-        self._init = execution.spread(init, form)
+
+        def fold(learner):
+            return group.network.fold(learner.parameters, learner.statistics)
+
+        def start(key, hyper):
+            state = init(key, hyper)
+            return state, fold(state.learner)
+
+        self._start = execution.spread(start, form)
         self._run = execution.spread(run, form, shared=3, donate=(3,))
-        self._fold = execution.spread(
-            lambda learner: group.network.fold(learner.parameters, learner.statistics), form
-        )
+        self._fold = execution.spread(fold, form)
         fill = np.minimum(np.arange(self.size), self.count - 1)
         self.keys = group.keys[fill]
         self.hyper = jax.tree.map(lambda v: jnp.asarray(v)[fill], group.hyper)
 
     def start(self) -> tuple[segment.NetworkState, Any]:
-        state = self._init(self.keys, self.hyper)
-        init_params = self._fold(state.learner)
+        state, init_params = self._start(self.keys, self.hyper)
         # The copies that fill the last device never run.
         idle = np.where(np.arange(self.size) < self.count, segment.RUNNING, segment.EXHAUSTED)
         return state._replace(status=jnp.asarray(idle, jnp.int32)), init_params
@@ -170,12 +176,14 @@ class _Trainer:
         learner = state.learner
         if group.training.stop == "early_stopping":
             learner = state.best
+        has_statistics = bool(jax.tree.leaves(learner.statistics))
+        params = self._fold(learner) if has_statistics else learner.parameters
         records = segment.Record(*(np.asarray(v) for v in history))
         return TrainedGroup(
             network=group.network,
             training=group.training,
             cost=models.cost(group.network),
-            params=select(self._fold(learner), n),
+            params=select(params, n),
             init_params=select(init_params, n),
             hyper=group.hyper,
             seeds=group.seeds,

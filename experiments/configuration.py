@@ -1,0 +1,129 @@
+"""From a `ConfigDict` to the library's own types, checked before any work."""
+
+import dataclasses
+import json
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from genjax import data, errors
+from genjax.data import ClassSplit, Splits, shifts, splits
+from genjax.metrics import protocol, testbed
+from genjax.metrics.protocol import Protocol
+from genjax.training import ModelConfig, SweepConfig, TrainingConfig
+
+
+class Plan(NamedTuple):
+    """A checked configuration.
+
+    Attributes:
+        examples: all classes.
+        splits: train, validation, test.
+        classes: seen and novel.
+        sweep: what to train.
+        protocols: how heads are read.
+    """
+
+    examples: data.Examples
+    splits: Splits
+    classes: ClassSplit
+    sweep: SweepConfig
+    protocols: tuple[Protocol, ...]
+
+
+def as_plain(config: ConfigDict) -> dict[str, Any]:
+    """Return the configuration as JSON-able dictionaries and lists."""
+    return json.loads(config.to_json_best_effort())
+
+
+def sweep_config(config: ConfigDict) -> SweepConfig:
+    """Return the sweep; refuses what cannot be trained."""
+    models = [ModelConfig(name, dict(options)) for name, options in config.sweep.models]
+    rules = TrainingConfig(**{**config.training, "augmentation":
+    tuple(config.training.augmentation)}) hyper = {name: tuple(values) for name, values in
+    config.sweep.hyper.items()} return SweepConfig(models, [rules], hyper, config.sweep.seeds)
+
+
+def protocols(config: ConfigDict) -> tuple[Protocol, ...]:
+    """Return the ladder from the paper's protocol to the clean one, and the untrained heads."""
+    chosen = config.protocols
+    paper = dataclasses.replace(
+        protocol.PAPER, learning_rate=chosen.paper_learning_rate, epochs=chosen.paper_epochs
+    )
+    rungs = protocol.ladder(paper) if chosen.ladder else (paper, protocol.CLEAN)
+    untrained = (
+        dataclasses.replace(
+            head,
+            shots=chosen.shots,
+            description=head.description.replace("10 labelled", f"{chosen.shots} labelled"),
+        )
+        for head in (protocol.NEAREST_MEAN, protocol.NEAREST_NEIGHBOUR)
+    )
+    return (*rungs, *untrained)
+
+
+def _take(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    if not count or count >= len(indices):
+        return indices
+    chosen = splits.nested_subsets(labels[indices], [count], seed=seed)[0]
+    return np.sort(indices[chosen])
+
+
+def plan(config: ConfigDict) -> Plan:
+    """Load the data and check every part of the configuration against it.
+
+    Raises:
+        GenjaxError: naming the field, what was found and what is allowed.
+    """
+    sweep = sweep_config(config)
+    named = protocols(config)
+    if config.testbed.shift not in shifts.names():
+        raise errors.ShiftError(
+            errors.suggest("testbed.shift", config.testbed.shift, shifts.names())
+        )
+    if max(config.testbed.levels) < 1:
+        raise errors.InvalidInputError(
+            f"testbed.levels: found {tuple(config.testbed.levels)}; 1.0 (untouched) must be one of them."
+        )
+    examples = data.load(config.data.source, data_dir=config.data.folder or None, stream=False)
+    seen = config.data.seen
+    seed = None if config.data.class_seed < 0 else config.data.class_seed
+    if isinstance(seen, int):
+        classes = splits.seen_novel(examples.num_classes, num_seen=seen, seed=seed)
+    else:
+        classes = splits.seen_novel(examples.num_classes, seen=tuple(seen))
+    if max(config.testbed.novel_counts) > len(classes.novel):
+        raise errors.SplitError(
+            f"testbed.novel_counts: found {max(config.testbed.novel_counts)}; only "
+            f"{len(classes.novel)} classes are novel."
+        )
+    whole = splits.stratified(
+        examples, tuple(config.data.fractions), seed=config.seed, is_test=examples.is_test
+    )
+    limits = (config.data.train_examples, config.data.train_examples // 4,
+    config.data.test_examples) parts = (
+        _take(part, examples.labels, limit, config.seed)
+        for part, limit in zip(whole, limits, strict=True)
+    )
+    return Plan(examples, Splits(*parts), classes, sweep, named)
+
+
+def build_testbed(config: ConfigDict, plan: Plan) -> testbed.Testbed:
+    """Make and calibrate the shift; an autoencoder is trained on training images."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    fit_key, key = jax.random.split(key)
+    options = {}
+    if config.testbed.shift == "autoencoder":
+        options = {"images": plan.examples.images[plan.splits.train], "key": fit_key}
+    shift = shifts.create(config.testbed.shift, **options)
+    return testbed.build(
+        plan.examples,
+        plan.splits,
+        plan.classes,
+        shift=shift,
+        targets=tuple(config.testbed.levels),
+        counts=tuple(config.testbed.novel_counts),
+        key=key,
+    )

@@ -1,0 +1,277 @@
+"""Everything that is said about the cells of a testbed: per family, between families, between protocols."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from genjax.errors import DivergenceError, InvalidInputError
+from genjax.metrics import practical
+from genjax.metrics.practical_grid import Axes, Grid
+from genjax.metrics.tradeoff import (
+    PAPER,
+    TradeOff,
+    TradeOffOptions,
+    data_free_point,
+    data_only_point,
+    prior_share,
+    sensitivity,
+    spread,
+    trade_off_point,
+)
+from genjax.statistics import families, resampling
+from genjax.statistics.practical import Intervals, bootstrap
+
+
+class GridAnalysis(NamedTuple):
+    """What a grid alone says; no replicates, no intervals.
+
+    Attributes:
+        grid: the six statistics per cell.
+        point: trade-off point, Eq 4.
+        bounds: generalization and diversity bound at the point, Eq 5.
+        data_free: the point that the priors of Eq 4 give without data.
+        data_only: the cell with the smallest sum of the six statistics.
+        prior: share of each coordinate of the point that is prior.
+        sensitivity: the point under every choice the paper leaves open.
+        spread: its range per choice.
+        redundancy: of kappa with error.
+        pareto: cells that no other cell beats in error, SSIM, novel share and size at once.
+    """
+
+    grid: Grid
+    point: TradeOff
+    bounds: practical.Bounds
+    data_free: TradeOff
+    data_only: TradeOff
+    prior: Mapping[str, float]
+    sensitivity: pd.DataFrame
+    spread: pd.DataFrame
+    redundancy: practical.Redundancy
+    pareto: np.ndarray
+
+
+class FamilyAnalysis(NamedTuple):
+    """One family under one protocol.
+
+    Attributes:
+        whole: the grid averaged over seeds, and what it says.
+        intervals: bootstrap over seeds and classes of every number.
+        seed_errors: grand mean error of each seed [R].
+        reach: how far robustness and novelty carry the family.
+        chance_corrected: grand mean of error * C / (C - 1), C the labels to choose from.
+    """
+
+    whole: GridAnalysis
+    intervals: Intervals
+    seed_errors: np.ndarray
+    reach: families.Reach
+    chance_corrected: float
+
+
+class Analysis(NamedTuple):
+    """The practical metric of a population.
+
+    Attributes:
+        families: by name, under the default protocol.
+        paper: the same under the protocol `paper`, where it was measured.
+        comparisons: every pair of families.
+        protocols: one row per family and protocol.
+        dropped: sentences about sizes left out because every network diverged.
+    """
+
+    families: dict[str, FamilyAnalysis]
+    paper: dict[str, FamilyAnalysis]
+    comparisons: list[families.Comparison]
+    protocols: pd.DataFrame
+    dropped: list[str]
+
+
+def analyse_grid(grid: Grid, options: TradeOffOptions = PAPER) -> GridAnalysis:
+    """Say what a grid of statistics says, without replicates.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.practical_grid import Statistics, make_grid
+        >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
+        >>> grid = make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6))
+        >>> analyse_grid(grid).bounds.generalization
+        0.25
+    """
+    point = trade_off_point(grid, options)
+    free, only = data_free_point(grid, options), data_only_point(grid)
+    solves = sensitivity(grid, options)
+    return GridAnalysis(
+        grid=grid,
+        point=point,
+        bounds=practical.generalization_and_diversity(grid, point),
+        data_free=free,
+        data_only=only,
+        prior=prior_share(point, free, only),
+        sensitivity=solves,
+        spread=spread(solves),
+        redundancy=practical.redundancy(grid),
+        pareto=practical.pareto_front(grid),
+    )
+
+
+def family_cells(cells: xr.Dataset, family: str, protocol: str):
+    """Return (error, kappa, labels, axes, kept sizes) of one family without sizes that died out.
+
+    `error` and `kappa` are [S, R, L, Z, C], `labels` [S, R, L, Z]; the SSIM axis is ascending.
+    """
+    chosen = cells.sel(family=family, protocol=protocol).sortby("ssim")
+    error = chosen["error"].transpose("size", "seed", "ssim", "novel_share", "class").values
+    kept = np.isfinite(error).any(axis=(1, 2, 3, 4))
+    if not kept.any():
+        raise DivergenceError(
+            f"family '{family}': every network diverged, there is nothing to analyse."
+        )
+    chosen = chosen.isel(size=np.flatnonzero(kept))
+    order = ("size", "seed", "ssim", "novel_share")
+    axes = Axes(
+        np.asarray(chosen["parameters"].values, np.float64),
+        np.asarray(chosen["ssim"].values, np.float64),
+        np.asarray(chosen["novel_share"].values, np.float64),
+    )
+    arrays = (chosen[name].transpose(*order, "class").values for name in ("error", "kappa"))
+    return (*arrays, chosen["labels"].transpose(*order).values, axes, kept)
+
+
+def analyse_family(
+    cells: xr.Dataset,
+    family: str,
+    protocol: str,
+    *,
+    preset: str,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+    options: TradeOffOptions = PAPER,
+) -> FamilyAnalysis:
+    """Compute every number of one family under one protocol, with intervals.
+
+    Args:
+        cells: from `genjax.metrics.testbed.combine`.
+        family: name.
+        protocol: name.
+        preset: of the six statistics, `clean` or `paper`.
+        draws: bootstrap draws.
+        level: nominal coverage.
+        seed: of the draws.
+        options: of Eq 4.
+
+    Raises:
+        DivergenceError: no network of the family is left.
+        InvalidInputError: fewer than two sizes are left.
+    """
+    error, kappa, labels, axes, _ = family_cells(cells, family, protocol)
+    if len(axes.size) < 2:
+        raise InvalidInputError(
+            f"family '{family}': found {len(axes.size)} size with surviving networks; the trade-off "
+            "point needs at least 2."
+        )
+    intervals = bootstrap(
+        error, kappa, axes, draws=draws, seed=seed, preset=preset, options=options, level=level
+    )
+    means = np.nanmean(error, axis=-1)
+    return FamilyAnalysis(
+        whole=analyse_grid(intervals.grid, options),
+        intervals=intervals,
+        seed_errors=families.seed_means(error),
+        reach=families.reach(error, axes, draws=draws, seed=seed, level=level),
+        chance_corrected=float(np.nanmean(means * labels / (labels - 1))),
+    )
+
+
+def protocol_table(
+    cells: xr.Dataset, descriptions: Mapping[str, str], *, level: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Return the grand mean error of every family under every protocol, with intervals over seeds.
+
+    Columns: family, protocol, description, error, low, high, difference (from the last rung of the
+    ladder, `clean`), difference_low, difference_high. Errors are means over sizes, levels, shares
+    and classes; differences are paired by seed.
+    """
+    rows = []
+    for family in cells["family"].values:
+        by_protocol = {
+            name: families.seed_means(family_cells(cells, str(family), name)[0])
+            for name in descriptions
+        }
+        for name, errors in by_protocol.items():
+            row = {"family": str(family), "protocol": name, "description": descriptions[name]}
+            row |= dict(zip(("error", "low", "high"), _interval(errors, level, seed), strict=True))
+            gap = _interval(errors - by_protocol["clean"], level, seed)
+            names = ("difference", "difference_low", "difference_high")
+            rows.append(row | dict(zip(names, gap, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float, float]:
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        mean = float(values.mean()) if len(values) else float("nan")
+        return mean, float("nan"), float("nan")
+    taken = resampling.bootstrap_indices(2000, len(values), seed=seed)
+    low, high = resampling.percentile_interval(values[taken].mean(1), level, units=len(values))
+    return float(values.mean()), float(low), float(high)
+
+
+def analyse(
+    cells: xr.Dataset,
+    descriptions: Mapping[str, str],
+    *,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+    options: TradeOffOptions = PAPER,
+) -> Analysis:
+    """Analyse all families under the protocols `clean` and, if measured, `paper`.
+
+    Args:
+        cells: from `genjax.metrics.testbed.combine`.
+        descriptions: protocol name -> one line.
+        draws: bootstrap draws.
+        level: nominal coverage.
+        seed: of the draws.
+        options: of Eq 4.
+    """
+    names = [str(f) for f in cells["family"].values]
+    shared = {"draws": draws, "level": level, "seed": seed, "options": options}
+
+    def under(protocol: str) -> dict[str, FamilyAnalysis]:
+        if protocol not in descriptions:
+            return {}
+        return {f: analyse_family(cells, f, protocol, preset=protocol, **shared) for f in names}
+
+    clean = under("clean")
+    comparisons = [
+        families.compare_families(
+            clean[a].seed_errors, clean[b].seed_errors, names=(a, b), level=level, seed=seed
+        )
+        for a, b in itertools.combinations(names, 2)
+    ]
+    return Analysis(
+        families=clean,
+        paper=under("paper"),
+        comparisons=comparisons,
+        protocols=protocol_table(cells, descriptions, level=level, seed=seed),
+        dropped=_dropped(cells, names),
+    )
+
+
+def _dropped(cells: xr.Dataset, names: Sequence[str]) -> list[str]:
+    sentences = []
+    for family in names:
+        *_, kept = family_cells(cells, family, "clean")
+        sizes = cells.sel(family=family)["parameters"].values
+        sentences += [
+            f"{family} with {size:.0f} parameters is left out: every network diverged."
+            for size, alive in zip(sizes, kept, strict=True)
+            if not alive and np.isfinite(size)
+        ]
+    return sentences
