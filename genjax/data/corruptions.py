@@ -130,11 +130,12 @@ def _cosine_matrix() -> np.ndarray:
 def jpeg(*, max_scale: float | int = 50.0) -> Shift:
     """Quantise the 8x8 discrete cosine transform as JPEG does, without its entropy coding.
 
-    Every channel is padded at its edge to a multiple of 8, shifted by -128/255, transformed in
-    8x8 blocks, and the coefficients rounded to multiples of `strength^2 * max_scale` times the
-    luminance table of ITU-T T.81, Annex K. Unlike JPEG, colours are not transformed, steps are
-    not limited to 255 and pixels are not rounded. JPEG's quality 50 is a scale of 1, quality 1
-    one of 50.
+    Every channel is padded at its edge to a multiple of 8, transformed in 8x8 blocks, and the
+    coefficients rounded to multiples of `strength^2 * max_scale` times the luminance table of
+    ITU-T T.81, Annex K; JPEG's quality 50 is a scale of 1, quality 1 one of 50. Unlike JPEG,
+    colours are not transformed, steps are not limited to 255, pixels are not rounded, and there
+    is no level shift: black blocks stay black, where their common rounding would make the SSIM
+    of images with a black background jump.
     """
     max_scale = _positive("max_scale", max_scale)
     table = JPEG_LUMINANCE / 255
@@ -144,7 +145,7 @@ def jpeg(*, max_scale: float | int = 50.0) -> Shift:
         count, height, width, channels = images.shape
         rows, columns = -(-height // 8), -(-width // 8)
         margins = ((0, 0), (0, rows * 8 - height), (0, columns * 8 - width), (0, 0))
-        padded = jnp.pad(images - 128 / 255, margins, mode="edge")
+        padded = jnp.pad(images, margins, mode="edge")
         blocks = padded.reshape(count, rows, 8, columns, 8, channels)
         cosine = jnp.asarray(_cosine_matrix(), images.dtype)
         precision = jax.lax.Precision.HIGHEST
@@ -155,7 +156,7 @@ def jpeg(*, max_scale: float | int = 50.0) -> Shift:
         steps = (scale * jnp.asarray(table, images.dtype))[None, None, :, None, :, None]
         rounded = jnp.round(coefficients / steps) * steps
         restored = jnp.einsum("ui,nrupvc,vj->nripjc", cosine, rounded, cosine, precision=precision)
-        return restored.reshape(padded.shape)[:, :height, :width] + 128 / 255
+        return restored.reshape(padded.shape)[:, :height, :width]
 
     return from_function("jpeg", change)
 
@@ -234,7 +235,7 @@ def rotation(*, max_degrees: float | int = 180.0) -> Shift:
 
     Bilinear, black comes in from outside.
     """
-    max_degrees = _positive("max_degrees", max_degrees, 180)
+    max_degrees = _positive("max_degrees", max_degrees, 180.0)
 
     def change(images: Array, strength: Array, key: PRNGKeyArray) -> Array:
         sign = jax.random.rademacher(key, (images.shape[0],), images.dtype)

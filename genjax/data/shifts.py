@@ -7,6 +7,7 @@ from typing import Any
 from genjax.data import autoencoder, corruptions
 from genjax.data.calibration import Calibration, apply_levels, calibrate
 from genjax.data.corruptions import Shift, from_function
+from genjax.data.ssim import ssim
 from genjax.errors import ShiftError, suggest
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "create",
     "from_function",
     "names",
+    "ssim",
 ]
 
 _REGISTRY: dict[str, Callable[..., Shift]] = {
