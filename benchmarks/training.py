@@ -11,11 +11,11 @@ machine.
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import platform
 import statistics
-import sys
 import time
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
@@ -70,9 +70,8 @@ class JaxPopulation:
         self.program = execution.spread(run, self.form, shared=3)
 
     def __call__(self):
-        out = self.program(
-            self.source, self.monitor, self.steps, self.start, self.keys, self.hyper
-        )
+        """Train all networks and return their losses."""
+        out = self.program(self.source, self.monitor, self.steps, self.start, self.keys, self.hyper)
         return np.asarray(jax.block_until_ready(out)[1].loss)
 
 
@@ -203,10 +202,8 @@ def compare(name, digits, options):
     for stack in sorted({16, networks} if name == "mlp" else {8, 16}):
         step = torch_vmapped_step(name)
         count = networks if name == "mlp" else stack
-        form = (
-            lambda step=step, stack=stack, count=count: torch_vmapped(
-                step, name, tensors, inputs, labels, order[:count], stack
-            )
+        form = functools.partial(
+            torch_vmapped, step, name, tensors, inputs, labels, order[:count], stack
         )
         start = time.perf_counter()
         form()
@@ -224,9 +221,11 @@ def compare(name, digits, options):
 
 def summarise(name, seconds, compile_seconds, peak):
     """Return rows with medians over repetitions and the ratio of medians to genjax."""
-    network = models.create(MODELS[name][0], image_shape=(8, 8, 1), num_classes=10,
-    **MODELS[name][1]) work = 3 * BATCH * models.cost(network).flops ours =
-    statistics.median(seconds["genjax"]) return [
+    model, model_options = MODELS[name]
+    network = models.create(model, image_shape=(8, 8, 1), num_classes=10, **model_options)
+    work = 3 * BATCH * models.cost(network).flops
+    ours = statistics.median(seconds["genjax"])
+    return [
         {
             "model": name,
             "form": key,
@@ -256,18 +255,20 @@ def main():
 
     result = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {jax.devices()[0].device_kind}",
-        "versions": {"jax": jax.__version__, "torch": torch.__version__, "python": sys.version.split()[0]},
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "device": jax.devices()[0].device_kind,
+        "versions": {"jax": jax.__version__, "torch": torch.__version__},
         "matmul_peak_gflops": options.peak / 1e9,
         "networks": options.networks,
         "steps": options.steps,
         "rows": rows,
     }
-    print(f"matmul peak {options.peak / 1e9:.0f} GFLOP/s; {options.networks} networks,
-    {options.steps} steps") for row in rows:
+    print(f"matmul peak {options.peak / 1e9:.0f} GFLOP/s; {options.networks} networks")
+    for row in rows:
         print(
-            f"{row['model']:4s} {row['form']:24s} {row['steps_per_second']:9.0f} steps/s   genjax is"
-            f" {row['genjax_is_faster_by']:5.2f}x   {100 * row['share_of_matmul_peak']:4.0f} % of peak"
+            f"{row['model']:4s} {row['form']:24s} {row['steps_per_second']:9.0f} steps/s"
+            f"   genjax is {row['genjax_is_faster_by']:5.2f}x"
+            f"   {100 * row['share_of_matmul_peak']:4.0f} % of peak"
         )
     if options.output:
         with open(options.output, "w") as file:

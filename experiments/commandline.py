@@ -1,9 +1,10 @@
-"""What every experiment shares at the border: flags, devices, compilation cache, errors as exit codes."""
+"""What every experiment shares: flags, devices, compilation cache, errors as exit codes."""
 
 import os
 import pathlib
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import jax
 from absl import app, flags
@@ -21,9 +22,8 @@ def define_flags(experiment: str, *, config_required: bool = True) -> None:
     default = str(CONFIGS / f"{experiment}.py") if config_required else None
     config_flags.DEFINE_config_file("config", default, "Configuration file, FILE.py:VARIANT.")
     flags.DEFINE_string("output", None, "Folder for the results; default results/NAME.")
-    flags.DEFINE_bool("overwrite", False, "Throw away what another configuration left in the
-    folder.") flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs in the user's
-    cache folder.")
+    flags.DEFINE_bool("overwrite", False, "Throw away what another run left in the folder.")
+    flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs between runs.")
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -33,14 +33,14 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except flags.Error as error:
         _refuse(str(error))
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        # ml_collections raises these for fields and values that a locked configuration does not have.
+        # ml_collections raises these for fields and values that a configuration does not have.
         _refuse(f"config: {str(error).strip(chr(34))}")
     if len(rest) > 1:
         _refuse(f"command line: unexpected argument '{rest[1]}'; every option starts with --.")
     return rest
 
 
-def _refuse(sentence: str) -> None:
+def _refuse(sentence: str) -> NoReturn:
     print(f"error: {sentence}", file=sys.stderr)
     raise SystemExit(2)
 

@@ -1,4 +1,4 @@
-"""From a `ConfigDict` to the library's own types, checked before any work."""
+"""From a configuration file to the library's own types, checked before any work."""
 
 import dataclasses
 import json
@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from genjax import data, errors
 from genjax.data import ClassSplit, Splits, shifts, splits
@@ -33,20 +32,21 @@ class Plan(NamedTuple):
     protocols: tuple[Protocol, ...]
 
 
-def as_plain(config: ConfigDict) -> dict[str, Any]:
+def as_plain(config: Any) -> dict[str, Any]:
     """Return the configuration as JSON-able dictionaries and lists."""
     return json.loads(config.to_json_best_effort())
 
 
-def sweep_config(config: ConfigDict) -> SweepConfig:
+def sweep_config(config: Any) -> SweepConfig:
     """Return the sweep; refuses what cannot be trained."""
     models = [ModelConfig(name, dict(options)) for name, options in config.sweep.models]
-    rules = TrainingConfig(**{**config.training, "augmentation":
-    tuple(config.training.augmentation)}) hyper = {name: tuple(values) for name, values in
-    config.sweep.hyper.items()} return SweepConfig(models, [rules], hyper, config.sweep.seeds)
+    augmentation = tuple(config.training.augmentation)
+    rules = TrainingConfig(**{**config.training, "augmentation": augmentation})
+    hyper = {name: tuple(values) for name, values in config.sweep.hyper.items()}
+    return SweepConfig(models, [rules], hyper, config.sweep.seeds)
 
 
-def protocols(config: ConfigDict) -> tuple[Protocol, ...]:
+def protocols(config: Any) -> tuple[Protocol, ...]:
     """Return the ladder from the paper's protocol to the clean one, and the untrained heads."""
     chosen = config.protocols
     paper = dataclasses.replace(
@@ -71,7 +71,7 @@ def _take(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.
     return np.sort(indices[chosen])
 
 
-def plan(config: ConfigDict) -> Plan:
+def plan(config: Any) -> Plan:
     """Load the data and check every part of the configuration against it.
 
     Raises:
@@ -85,9 +85,11 @@ def plan(config: ConfigDict) -> Plan:
         )
     if max(config.testbed.levels) < 1:
         raise errors.InvalidInputError(
-            f"testbed.levels: found {tuple(config.testbed.levels)}; 1.0 (untouched) must be one of them."
+            f"testbed.levels: found {tuple(config.testbed.levels)}; 1.0 (untouched) must be "
+            "one of them."
         )
     examples = data.load(config.data.source, data_dir=config.data.folder or None, stream=False)
+    assert isinstance(examples, data.Examples)  # not streamed
     seen = config.data.seen
     seed = None if config.data.class_seed < 0 else config.data.class_seed
     if isinstance(seen, int):
@@ -102,15 +104,16 @@ def plan(config: ConfigDict) -> Plan:
     whole = splits.stratified(
         examples, tuple(config.data.fractions), seed=config.seed, is_test=examples.is_test
     )
-    limits = (config.data.train_examples, config.data.train_examples // 4,
-    config.data.test_examples) parts = (
+    train_limit = config.data.train_examples
+    limits = (train_limit, train_limit // 4, config.data.test_examples)
+    parts = (
         _take(part, examples.labels, limit, config.seed)
         for part, limit in zip(whole, limits, strict=True)
     )
     return Plan(examples, Splits(*parts), classes, sweep, named)
 
 
-def build_testbed(config: ConfigDict, plan: Plan) -> testbed.Testbed:
+def build_testbed(config: Any, plan: Plan) -> testbed.Testbed:
     """Make and calibrate the shift; an autoencoder is trained on training images."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     fit_key, key = jax.random.split(key)

@@ -6,7 +6,7 @@ novel classes at every shift level.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -286,7 +286,8 @@ def combine(groups: Sequence[xr.Dataset]) -> xr.Dataset:
     families: dict[str, list[xr.Dataset]] = {}
     for cells in groups:
         families.setdefault(cells.attrs["family"], []).append(cells)
-    stacked = []
+    stacked: list[xr.Dataset] = []
+    joined: dict[str, Any] = {"combine_attrs": "drop", "coords": "different", "compat": "equals"}
     for family, members in families.items():
         ordered = sorted(members, key=lambda cells: float(cells.parameters))
         sizes = [float(cells.parameters) for cells in ordered]
@@ -295,8 +296,7 @@ def combine(groups: Sequence[xr.Dataset]) -> xr.Dataset:
                 f"models: family '{family}' has two groups of {max(sizes, key=sizes.count):.0f} "
                 "parameters; the size axis needs different sizes."
             )
-        whole = xr.concat(ordered, dim="size", combine_attrs="drop").assign_coords(
-            size=np.arange(len(ordered)), family=family
-        )
-        stacked.append(whole)
-    return xr.concat(stacked, dim="family", join="outer", combine_attrs="drop")
+        whole: xr.Dataset = xr.concat(ordered, dim="size", **joined)
+        stacked.append(whole.assign_coords(size=np.arange(len(ordered)), family=family))
+    combined: xr.Dataset = xr.concat(stacked, dim="family", join="outer", **joined)
+    return combined

@@ -1,4 +1,4 @@
-"""Everything that is said about the cells of a testbed: per family, between families, between protocols."""
+"""All that is said about the cells of a testbed: by family, between families and protocols."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import xarray as xr
 
 from genjax.errors import DivergenceError, InvalidInputError
 from genjax.metrics import practical
-from genjax.metrics.practical_grid import Axes, Grid
+from genjax.metrics.practical_grid import Axes
 from genjax.metrics.tradeoff import (
     PAPER,
     TradeOff,
@@ -22,7 +22,8 @@ from genjax.metrics.tradeoff import (
     spread,
     trade_off_point,
 )
-from genjax.statistics import families, resampling
+from genjax.statistics import resampling
+from genjax.statistics.families import Comparison, Reach, compare_families, reach, seed_means
 from genjax.statistics.practical import Intervals, bootstrap
 
 
@@ -42,7 +43,7 @@ class GridAnalysis(NamedTuple):
         pareto: cells that no other cell beats in error, SSIM, novel share and size at once.
     """
 
-    grid: Grid
+    grid: practical.Grid
     point: TradeOff
     bounds: practical.Bounds
     data_free: TradeOff
@@ -68,7 +69,7 @@ class FamilyAnalysis(NamedTuple):
     whole: GridAnalysis
     intervals: Intervals
     seed_errors: np.ndarray
-    reach: families.Reach
+    reach: Reach
     chance_corrected: float
 
 
@@ -85,12 +86,12 @@ class Analysis(NamedTuple):
 
     families: dict[str, FamilyAnalysis]
     paper: dict[str, FamilyAnalysis]
-    comparisons: list[families.Comparison]
+    comparisons: list[Comparison]
     protocols: pd.DataFrame
     dropped: list[str]
 
 
-def analyse_grid(grid: Grid, options: TradeOffOptions = PAPER) -> GridAnalysis:
+def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> GridAnalysis:
     """Say what a grid of statistics says, without replicates.
 
     Example:
@@ -118,14 +119,33 @@ def analyse_grid(grid: Grid, options: TradeOffOptions = PAPER) -> GridAnalysis:
     )
 
 
-def family_cells(cells: xr.Dataset, family: str, protocol: str):
-    """Return (error, kappa, labels, axes, kept sizes) of one family without sizes that died out.
+class FamilyCells(NamedTuple):
+    """The cells of one family under one protocol, without sizes of which no network is left.
 
-    `error` and `kappa` are [S, R, L, Z, C], `labels` [S, R, L, Z]; the SSIM axis is ascending.
+    Attributes:
+        error: per-class error [S, R, L, Z, C].
+        kappa: per-class kappa distance, same shape.
+        labels: how many classes could be predicted [S, R, L, Z].
+        axes: sizes, SSIM (ascending) and novel shares.
+        kept: which of the sizes are left.
+    """
+
+    error: np.ndarray
+    kappa: np.ndarray
+    labels: np.ndarray
+    axes: Axes
+    kept: np.ndarray
+
+
+def family_cells(cells: xr.Dataset, family: str, protocol: str) -> FamilyCells:
+    """Return the cells of one family under one protocol.
+
+    Raises:
+        DivergenceError: no network of the family is left.
     """
     chosen = cells.sel(family=family, protocol=protocol).sortby("ssim")
     error = chosen["error"].transpose("size", "seed", "ssim", "novel_share", "class").values
-    kept = np.isfinite(error).any(axis=(1, 2, 3, 4))
+    kept = np.asarray(np.isfinite(error).any(axis=(1, 2, 3, 4)))
     if not kept.any():
         raise DivergenceError(
             f"family '{family}': every network diverged, there is nothing to analyse."
@@ -137,8 +157,13 @@ def family_cells(cells: xr.Dataset, family: str, protocol: str):
         np.asarray(chosen["ssim"].values, np.float64),
         np.asarray(chosen["novel_share"].values, np.float64),
     )
-    arrays = (chosen[name].transpose(*order, "class").values for name in ("error", "kappa"))
-    return (*arrays, chosen["labels"].transpose(*order).values, axes, kept)
+    return FamilyCells(
+        error=chosen["error"].transpose(*order, "class").values,
+        kappa=chosen["kappa"].transpose(*order, "class").values,
+        labels=chosen["labels"].transpose(*order).values,
+        axes=axes,
+        kept=kept,
+    )
 
 
 def analyse_family(
@@ -171,8 +196,8 @@ def analyse_family(
     error, kappa, labels, axes, _ = family_cells(cells, family, protocol)
     if len(axes.size) < 2:
         raise InvalidInputError(
-            f"family '{family}': found {len(axes.size)} size with surviving networks; the trade-off "
-            "point needs at least 2."
+            f"family '{family}': found {len(axes.size)} size with surviving networks; the "
+            "trade-off point needs at least 2."
         )
     intervals = bootstrap(
         error, kappa, axes, draws=draws, seed=seed, preset=preset, options=options, level=level
@@ -181,8 +206,8 @@ def analyse_family(
     return FamilyAnalysis(
         whole=analyse_grid(intervals.grid, options),
         intervals=intervals,
-        seed_errors=families.seed_means(error),
-        reach=families.reach(error, axes, draws=draws, seed=seed, level=level),
+        seed_errors=seed_means(error),
+        reach=reach(error, axes, draws=draws, seed=seed, level=level),
         chance_corrected=float(np.nanmean(means * labels / (labels - 1))),
     )
 
@@ -190,7 +215,7 @@ def analyse_family(
 def protocol_table(
     cells: xr.Dataset, descriptions: Mapping[str, str], *, level: float = 0.95, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the grand mean error of every family under every protocol, with intervals over seeds.
+    """Return the grand mean error of every family and protocol, with intervals over seeds.
 
     Columns: family, protocol, description, error, low, high, difference (from the last rung of the
     ladder, `clean`), difference_low, difference_high. Errors are means over sizes, levels, shares
@@ -199,8 +224,7 @@ def protocol_table(
     rows = []
     for family in cells["family"].values:
         by_protocol = {
-            name: families.seed_means(family_cells(cells, str(family), name)[0])
-            for name in descriptions
+            name: seed_means(family_cells(cells, str(family), name).error) for name in descriptions
         }
         for name, errors in by_protocol.items():
             row = {"family": str(family), "protocol": name, "description": descriptions[name]}
@@ -250,7 +274,7 @@ def analyse(
 
     clean = under("clean")
     comparisons = [
-        families.compare_families(
+        compare_families(
             clean[a].seed_errors, clean[b].seed_errors, names=(a, b), level=level, seed=seed
         )
         for a, b in itertools.combinations(names, 2)
@@ -267,7 +291,7 @@ def analyse(
 def _dropped(cells: xr.Dataset, names: Sequence[str]) -> list[str]:
     sentences = []
     for family in names:
-        *_, kept = family_cells(cells, family, "clean")
+        kept = family_cells(cells, family, "clean").kept
         sizes = cells.sel(family=family)["parameters"].values
         sentences += [
             f"{family} with {size:.0f} parameters is left out: every network diverged."

@@ -154,14 +154,14 @@ def make_segment(
             learner, jnp.int32(RUNNING), jnp.int32(0), best, jnp.float32(jnp.inf), jnp.int32(0)
         )
 
-    def run_steps(source, steps, learner, key, hyper):
+    def run_steps(source, steps, learner, key, hyper) -> Any:
         if streamed:
 
-            def body(carry, inputs):
+            def shared_batch(carry, inputs):
                 step, examples = inputs
                 return step_fn(carry, examples, step_key(key, step), hyper)
 
-            return jax.lax.scan(body, learner, (steps, source))
+            return jax.lax.scan(shared_batch, learner, (steps, source))
         body, start = _steps_from_memory(step_fn, config, source, key, hyper)
         (learner, *_), infos = jax.lax.scan(body, (learner, *start), steps)
         return learner, infos

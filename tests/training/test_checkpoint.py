@@ -1,4 +1,4 @@
-"""Checkpoints: exact resume after an interruption and after a real kill, corrupt and foreign files."""
+"""Checkpoints: exact resume after an interruption and a real kill, corrupt and foreign files."""
 
 import os
 import pathlib
@@ -23,7 +23,7 @@ def leaves(population):
     return [np.asarray(v) for v in jax.tree.leaves(population.groups[0].params)]
 
 
-class Interrupted(Exception):
+class InterruptedByTestError(Exception):
     pass
 
 
@@ -33,7 +33,7 @@ def interrupt_after(records):
     def progress(*arguments):
         calls.append(arguments)
         if len(calls) > records:
-            raise Interrupted
+            raise InterruptedByTestError
 
     return progress
 
@@ -42,7 +42,7 @@ def test_resume_gives_the_numbers_of_an_uninterrupted_run(tmp_path, few_digits, 
     config = small_sweep(max_steps=50, hyper={"dropout_rate": (0.2,)})
     whole = sweep(config, few_digits, KEY)
     options = {"checkpoints": tmp_path, "checkpoint_seconds": 0.0}
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedByTestError):
         sweep(config, few_digits, KEY, on_progress=interrupt_after(3), **options)
     assert checkpoint.latest(tmp_path / "group_000").name == "step_000000020"
     resumed = sweep(config, few_digits, KEY, **options)
@@ -134,7 +134,7 @@ def test_streamed_training_resumes_exactly(tmp_path, few_digits, small_sweep):
     config = small_sweep(max_steps=10, record_every=3, batch_size=20)
     whole = sweep(config, streamed, KEY)
     options = {"checkpoints": tmp_path / "ck", "checkpoint_seconds": 0.0}
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedByTestError):
         sweep(config, streamed, KEY, on_progress=interrupt_after(2), **options)
     resumed = sweep(config, streamed, KEY, **options)
     for a, b in zip(leaves(whole), leaves(resumed), strict=True):
