@@ -49,41 +49,50 @@ def _reconstruct(model: Autoencoder, params: Any, images: Array) -> Array:
     return output[:, :height, :width]
 
 
+@functools.partial(jax.jit, static_argnames="model")
+def _init(model: Autoencoder, key: PRNGKeyArray) -> tuple[Any, Any]:
+    params = model.init(key, jnp.zeros((1, 8, 8, model.channels)))["params"]
+    return params, optax.adam(0.0).init(params)
+
+
+@functools.partial(jax.jit, static_argnames="model", donate_argnames=("params", "state"))
+def _step(
+    model: Autoencoder, params: Any, state: Any, batch: Array, learning_rate: Array
+) -> tuple[Any, Any]:
+    """One step of Adam on the mean squared error."""
+
+    def loss(params: Any) -> Array:
+        return jnp.mean((_reconstruct(model, params, batch) - batch) ** 2)
+
+    optimizer = optax.adam(learning_rate)
+    updates, state = optimizer.update(jax.grad(loss)(params), state)
+    return optax.apply_updates(params, updates), state
+
+
 def _train(
     model: Autoencoder,
     images: np.ndarray,
     key: PRNGKeyArray,
     snapshots: list[int],
     batch_size: int,
-    learning_rate: float,
+    learning_rate: float | int,
 ) -> Any:
-    """Minimise the squared error by Adam; parameters at the snapshots, stacked, last first."""
-    optimizer = optax.adam(learning_rate)
+    """Train; parameters after the numbers of steps in `snapshots`, stacked, last first."""
     init_key, order_key = jax.random.split(key)
-    params = model.init(init_key, jnp.zeros((1, 8, 8, images.shape[-1])))["params"]
-    state = optimizer.init(params)
-
-    def loss(params: Any, batch: Array) -> Array:
-        return jnp.mean((_reconstruct(model, params, batch) - batch) ** 2)
-
+    params, state = _init(model, init_key)
+    rate = jnp.asarray(learning_rate, jnp.float32)
+    rng = np.random.default_rng(int(jax.random.randint(order_key, (), 0, np.iinfo(np.int32).max)))
+    kept = [jax.device_get(params)]
     # A host loop of a jitted step: on CPU a convolution inside a scan is many times slower.
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(params: Any, state: Any, batch: Array) -> tuple[Any, Any]:
-        updates, state = optimizer.update(jax.grad(loss)(params, batch), state)
-        return optax.apply_updates(params, updates), state
-
-    seed = int(jax.random.randint(order_key, (), 0, np.iinfo(np.int32).max))
-    rng = np.random.default_rng(seed)
-    kept = [jax.device_get(params)] if snapshots[0] == 0 else []
     for number in range(1, snapshots[-1] + 1):
-        batch = images[rng.integers(0, len(images), batch_size)]
-        params, state = step(params, state, batch)
+        batch = jnp.asarray(images[rng.integers(0, len(images), batch_size)])
+        params, state = _step(model, params, state, batch, rate)
         if number in snapshots:
             kept.append(jax.device_get(params))
     return jax.tree.map(lambda *leaves: np.stack(leaves[::-1]), *kept)
 
 
-def _check(images: np.ndarray, steps: int, batch_size: int, learning_rate: float) -> None:
+def _check(images: np.ndarray, steps: int, batch_size: int, learning_rate: float | int) -> None:
     if len(images) == 0 or steps < 1 or batch_size < 1 or not 0 < learning_rate < math.inf:
         raise ShiftError(
             f"autoencoder: found {len(images)} images, steps {steps}, batch_size {batch_size}, "
@@ -97,7 +106,7 @@ def fit(
     *,
     steps: int = 1000,
     batch_size: int = 32,
-    learning_rate: float = 4e-3,
+    learning_rate: float | int = 4e-3,
     width: int = 16,
 ) -> Shift:
     """Train the autoencoder and return the shift that passes images through it.
