@@ -2,7 +2,7 @@
 
 from genjax.training.config import HyperParameters, ModelConfig, SweepConfig, TrainingConfig
 from genjax.training.population import Population, TrainedGroup
-from genjax.training.sweep import TrainingData, sweep
+from genjax.training.sweep import TrainingData, check, sweep
 
 __all__ = [
     "HyperParameters",
@@ -12,5 +12,6 @@ __all__ = [
     "TrainedGroup",
     "TrainingConfig",
     "TrainingData",
+    "check",
     "sweep",
 ]

@@ -305,6 +305,23 @@ def sweep(
     return population
 
 
+def check(config: SweepConfig, data: Examples | TrainingData, key: Key) -> int:
+    """Return how many networks `sweep` would train, after refusing what it would refuse.
+
+    Raises:
+        InvalidInputError: unknown names, or values that make no network.
+
+    Example:
+        >>> from genjax import data as gdata
+        >>> from genjax.training import ModelConfig
+        >>> check(SweepConfig([ModelConfig("mlp")], seeds=3), gdata.load("digits"), jax.random.key(0))
+        3
+    """
+    if not isinstance(data, TrainingData):
+        data = TrainingData(data)
+    return sum(len(group.seeds) for group in _plan(config, data, key))
+
+
 def _refuse_foreign(folder: pathlib.Path, groups: list[_Group]) -> None:
     """Read the header of every checkpoint before the first step is taken."""
     for index, group in enumerate(groups):

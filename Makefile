@@ -1,0 +1,42 @@
+# Each target makes .venv when it is missing. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: benchmark test lint bench nightly clean
+
+benchmark: $(STAMP)  ## the main job: train, measure, report; about a minute and a half on 2 cores
+	$(BIN)/python -m experiments.benchmark
+
+test: $(STAMP)  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
+	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/python benchmarks/training.py --output=results/bench_training.json
+	$(BIN)/python benchmarks/accuracy.py --output=results/bench_accuracy.json
+
+nightly: $(STAMP)  ## every test, slow ones too; and on the newest jax where a Python >= 3.12 is found
+	$(BIN)/python -m pytest -m 'slow or not slow'
+	@newest=$$(for v in 3.14 3.13 3.12; do command -v python$$v && break; done); \
+	if [ -n "$$newest" ]; then \
+	  $$newest -m venv .venv-newest && .venv-newest/bin/pip install -q -U -e '.[dev]' && \
+	  .venv-newest/bin/python -m pytest; \
+	else echo "no Python >= 3.12 found: the newest jax is not tried"; fi
+
+# Installs the versions that the tests pass with; `make nightly` tries the newest ones.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "genjax needs Python 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-newest results
