@@ -66,8 +66,8 @@ class JaxPopulation:
         nothing = jnp.zeros((0, 8, 8, 1)), jnp.zeros(0, jnp.int32)
         self.monitor = segment.Monitor(*self.source, *nothing)
         self.steps = jnp.arange(steps)
-        self.start = execution.spread(init, self.form)(self.keys, self.hyper)
-        self.program = execution.spread(run, self.form, shared=3)
+        self.start = execution.spread(init, self.form, stacked=2)(self.keys, self.hyper)
+        self.program = execution.spread(run, self.form, shared=3, stacked=3)
 
     def __call__(self):
         """Train all networks and return their losses."""

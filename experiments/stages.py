@@ -1,6 +1,7 @@
 """The stages that experiments share: train a population and measure it, saving as they go."""
 
-import pathlib
+import concurrent.futures
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -76,24 +77,33 @@ def _measure(config, plan, population, bed, output) -> xr.Dataset:
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
     protocols = plan.protocols
     total, done = len(population.groups) * len(protocols), 0
-    groups = []
-    with report.terminal.progress("measuring", unit="protocols") as advance:
-        for index, group in enumerate(population.groups):
-            name = f"cells/group_{index:03d}.nc"
-            path: pathlib.Path = output.path / name
-            if path.exists():
-                cells = output.read_netcdf(name)
-            else:
+    devices = jax.devices()
+    lock = threading.Lock()
 
-                def on_protocol(protocol, index=index, group=group):
-                    position = [p.name for p in protocols].index(protocol)
-                    finished = index * len(protocols) + position + 1
-                    advance(finished, total, f"{group.network.name}, {protocol}")
+    def measure(index, device, group):
+        name = f"cells/group_{index:03d}.nc"
+        if (output.path / name).exists():
+            on_protocol("restored", len(protocols))
+            return output.read_netcdf(name)
+        cells = testbed.measure_group(
+            group, bed, protocols, key, device=device, on_protocol=on_protocol
+        )
+        output.write_netcdf(name, cells)
+        return cells
 
-                advance(done, total, group.network.name)
-                cells = testbed.measure_group(group, bed, protocols, key, on_protocol=on_protocol)
-                output.write_netcdf(name, cells)
-            groups.append(cells)
-            done += len(protocols)
-            advance(done, total, group.network.name)
-    return testbed.combine(groups)
+    def on_protocol(protocol, count=1):
+        nonlocal done
+        with lock:
+            done += count
+            advance(done, total, protocol)
+
+    # Devices work side by side, each on every k-th group.
+    with (
+        report.terminal.progress("measuring", unit="heads") as advance,
+        concurrent.futures.ThreadPoolExecutor(len(devices)) as pool,
+    ):
+        jobs = [
+            pool.submit(measure, i, devices[i % len(devices)], group)
+            for i, group in enumerate(population.groups)
+        ]
+        return testbed.combine([job.result() for job in jobs])

@@ -5,6 +5,7 @@ the seen classes only; then a head on their frozen features is read on test imag
 novel classes at every shift level.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from genjax.training import segment as training_segment
 from genjax.types import Key
 
 _CHUNK = 1000
-_NARROWEST = 64
+_NARROWEST = 128
 
 
 class Testbed(NamedTuple):
@@ -138,7 +139,7 @@ def frozen_features(
     form = execution.choose() if form is None else form
     n = len(group.seeds)
     fill = np.minimum(np.arange(execution.padded(n, form)), n - 1)
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fill], group.params)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], group.params)
     network = group.network
 
     def one(images, params):
@@ -165,14 +166,16 @@ def _pad_width(features: np.ndarray) -> np.ndarray:
     return np.pad(features, pad)
 
 
-def group_features(group: TrainedGroup, testbed: Testbed) -> heads.Features:
+def group_features(
+    group: TrainedGroup, testbed: Testbed, form: execution.Execution | None = None
+) -> heads.Features:
     """Return the frozen features that the heads read, for all networks of a group."""
     sets = [testbed.train.images, testbed.validation.images]
     shape = testbed.levels.shape
     sets.append(testbed.levels.reshape(-1, *shape[2:]))
     if testbed.augmented is not None:
         sets.append(testbed.augmented.reshape(-1, *shape[2:]))
-    train, validation, *tested = frozen_features(group, sets)
+    train, validation, *tested = frozen_features(group, sets, form)
     width = train.shape[-1]
     tested = [_pad_width(f.reshape(len(f), shape[0], shape[1], width)) for f in tested]
     return heads.Features(
@@ -190,6 +193,7 @@ def measure_group(
     protocols: Sequence[Protocol],
     key: Key,
     *,
+    device: Any = None,
     on_protocol: Callable[[str], None] | None = None,
 ) -> xr.Dataset:
     """Return per-class error and kappa distance of every network in every cell and protocol.
@@ -204,14 +208,26 @@ def measure_group(
         testbed: from `build`.
         protocols: how heads are fitted and read.
         key: of everything random in the heads; network i uses `fold_in(key, seed_i)`.
+        device: where to compute; groups may be measured side by side, one per device.
         on_protocol: called with the name of each protocol once it is done.
     """
-    features = group_features(group, testbed)
+    device = jax.devices()[0] if device is None else device
+    with jax.default_device(device):
+        return _measure_on(execution.choose([device]), group, testbed, protocols, key, on_protocol)
+
+
+def _measure_on(form, group, testbed, protocols, key, on_protocol) -> xr.Dataset:
+    features = group_features(group, testbed, form)
     labels = heads.Labels(testbed.train.labels, testbed.validation.labels, testbed.test.labels)
     keys = jax.vmap(lambda s: jax.random.fold_in(key, s))(jnp.asarray(group.seeds))
     parts = []
+    known: dict[Protocol, xr.Dataset] = {}
     for protocol in protocols:
-        parts.append(_measure_protocol(group, testbed, features, labels, protocol, keys))
+        # Protocols that differ only in name or statistics have the same cells.
+        choices = dataclasses.replace(protocol, name="", preset="clean")
+        if choices not in known:
+            known[choices] = _measure_protocol(group, testbed, features, labels, protocol, keys)
+        parts.append(known[choices].assign_coords(protocol=protocol.name))
         if on_protocol is not None:
             on_protocol(protocol.name)
     cells = xr.concat(parts, dim="protocol")

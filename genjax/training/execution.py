@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXIS = "network"
@@ -63,18 +63,23 @@ def padded(count: int, execution: Execution) -> int:
     return -(-count // devices) * devices
 
 
-def spread(function: Callable[..., Any], execution: Execution, shared: int = 0, donate=()):
+def spread(
+    function: Callable[..., Any],
+    execution: Execution,
+    *,
+    shared: int = 0,
+    stacked: int = 1,
+    donate: tuple[int, ...] = (),
+):
     """Compile `function` of one network into a program over a stack of networks.
 
     Args:
         function: `function(*shared, *of_one_network)`.
         execution: devices and form.
         shared: how many leading arguments all networks share (replicated on every device).
+        stacked: how many arguments follow that have a leading network axis, a multiple of the number
+            of devices; so do the results.
         donate: positions of arguments whose memory may be reused.
-
-    Returns:
-        A jitted function whose other arguments and results have a leading network axis, a multiple
-        of the number of devices.
 
     Example:
         >>> import jax.numpy as jnp
@@ -84,24 +89,30 @@ def spread(function: Callable[..., Any], execution: Execution, shared: int = 0, 
     """
 
     def per_device(*arguments):
-        common, stacked = arguments[:shared], arguments[shared:]
+        common, own = arguments[:shared], arguments[shared:]
 
         def one(own):
             return function(*common, *own)
 
         if execution.batch is None:
-            return jax.vmap(one)(stacked)
+            return jax.vmap(one)(own)
         if execution.batch == 1:
-            return jax.lax.map(one, stacked)
-        return jax.lax.map(one, stacked, batch_size=execution.batch)
+            return jax.lax.map(one, own)
+        return jax.lax.map(one, own, batch_size=execution.batch)
 
-    def program(*arguments):
-        specs = tuple(P() if i < shared else P(AXIS) for i in range(len(arguments)))
-        # Nothing crosses networks, so there is no replication to verify; with the check on, the
-        # zeros that start a scan would have to be cast to "varying" one by one.
-        mapped = jax.shard_map(
-            per_device, mesh=execution.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
-        )
-        return mapped(*arguments)
+    specs = (P(),) * shared + (P(AXIS),) * stacked
+    # Nothing crosses networks, so there is no replication to verify; with the check on, the zeros
+    # that start a scan would have to be cast to "varying" one by one.
+    mapped = jax.shard_map(
+        per_device, mesh=execution.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+    )
+    # Shardings are stated, so that a program may be compiled before its inputs exist.
+    places = tuple(NamedSharding(execution.mesh, spec) for spec in specs)
+    out = NamedSharding(execution.mesh, P(AXIS))
+    return jax.jit(mapped, in_shardings=places, out_shardings=out, donate_argnums=donate)
 
-    return jax.jit(program, donate_argnums=donate)
+
+def compile_ahead(program, *arguments):
+    """Return `program` compiled for the shapes of `arguments`, without running it."""
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), a.dtype), arguments)
+    return program.lower(*shapes).compile()

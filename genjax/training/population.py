@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -22,7 +21,7 @@ class TrainedGroup(NamedTuple):
         network: the model as pure functions.
         training: the rules.
         cost: parameter count and FLOPs.
-        params: trained parameters, normalisation folded in, every leaf [n, ...].
+        params: trained parameters, normalisation folded in, every leaf [n, ...], NumPy.
         init_params: the same at initialisation.
         hyper: each field [n].
         seeds: seed index of each network [n].
@@ -129,5 +128,8 @@ def require_alive(population: Population) -> None:
 
 
 def select(params: Params, count: int) -> Params:
-    """Return the first `count` networks of a stack (what pads it to the devices is dropped)."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[:count], params)
+    """Return the first `count` networks of a stack (what pads it to the devices is dropped).
+
+    On the host: a population may be larger than a device, and its next program may lie elsewhere.
+    """
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], params)

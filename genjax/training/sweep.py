@@ -1,8 +1,10 @@
 """Train a population: every model, hyper-parameter setting and seed, a program per group."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -135,12 +137,24 @@ class _Trainer:
             state = init(key, hyper)
             return state, fold(state.learner)
 
-        self._start = execution.spread(start, form)
-        self._run = execution.spread(run, form, shared=3, donate=(3,))
+        self._start = execution.spread(start, form, stacked=2)
+        self._run = execution.spread(run, form, shared=3, stacked=3, donate=(3,))
         self._fold = execution.spread(fold, form)
+        self._ahead: dict[int, Any] = {}
         fill = np.minimum(np.arange(self.size), self.count - 1)
         self.keys = group.keys[fill]
         self.hyper = jax.tree.map(lambda v: jnp.asarray(v)[fill], group.hyper)
+
+    def compile(self, monitor: segment.Monitor) -> None:
+        """Compile the group's programs; thread-safe, so that groups compile side by side."""
+        own = (self.keys, self.hyper)
+        state, _ = jax.eval_shape(self._start, *own)
+        self._start = execution.compile_ahead(self._start, *own)
+        if not self.streamed:
+            steps = np.arange(self.group.training.record_every)
+            self._ahead[len(steps)] = execution.compile_ahead(
+                self._run, (monitor.images, monitor.labels), monitor, steps, state, *own
+            )
 
     def start(self) -> tuple[segment.NetworkState, Any]:
         state, init_params = self._start(self.keys, self.hyper)
@@ -166,7 +180,8 @@ class _Trainer:
                 )
 
             def advance(state, source=source, steps=steps):
-                return self._run(source, monitor, jnp.asarray(steps), state, self.keys, self.hyper)
+                run = self._ahead.get(len(steps), self._run)
+                return run(source, monitor, steps, state, self.keys, self.hyper)
 
             yield int(steps[-1]) + 1, advance
 
@@ -283,7 +298,8 @@ def sweep(
     total = sum(g.training.max_steps * len(g.seeds) for g in groups)
     behind = 0
     trained, seconds = [], {}
-    for index, group in enumerate(groups):
+    trainers = _compiled_in_order(groups, data, form, monitor)
+    for index, (group, trainer) in enumerate(zip(groups, trainers, strict=True)):
         folder = None
         if checkpoints is not None:
             folder = pathlib.Path(checkpoints) / f"group_{index:03d}"
@@ -296,13 +312,26 @@ def sweep(
                 finished = (count - running) * group.training.max_steps + running * step
                 on_progress(behind + finished, total, group.network.name)
 
-        trainer = _Trainer(group, data, form)
         trained.append(_train_group(trainer, monitor, folder, checkpoint_seconds, report))
-        seconds[group.network.name] = time.monotonic() - started
+        seconds[f"{index:03d} {group.network.name}"] = time.monotonic() - started
         behind += group.training.max_steps * count
     population = Population(tuple(trained), seconds)
     require_alive(population)
     return population
+
+
+def _compiled_in_order(groups, data, form, monitor) -> Iterator[_Trainer]:
+    """Yield the trainers; while one trains, the next ones compile (one core each)."""
+    trainers = [_Trainer(group, data, form) for group in groups]
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        compiled = [pool.submit(trainer.compile, monitor) for trainer in trainers]
+        for trainer, job in zip(trainers, compiled, strict=True):
+            job.result()
+            yield trainer
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def check(config: SweepConfig, data: Examples | TrainingData, key: Key) -> int:
