@@ -1,1 +1,11 @@
-"""Filled in below."""
+"""Results as files, figures, one page, and words: everything a reader sees.
+
+Example:
+    >>> from genjax.report import terminal
+    >>> terminal.duration(75)
+    '1 min 15 s'
+"""
+
+from genjax.report import provenance, storage, terminal
+
+__all__ = ["provenance", "storage", "terminal"]
