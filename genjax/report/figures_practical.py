@@ -1,0 +1,415 @@
+"""Figures of the practical metric: marginals, heat maps, the trade-off point, the protocols.
+
+Each takes results of `genjax.statistics.analysis` and returns a figure; `narrow` lays it out for a
+phone. A `FamilyAnalysis` brings intervals, a `GridAnalysis` (somebody's grid without replicates)
+is drawn without them.
+"""
+
+from collections.abc import Mapping
+
+import matplotlib
+import matplotlib.axes
+import matplotlib.colors
+import matplotlib.patheffects
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from genjax.errors import InvalidInputError
+from genjax.metrics import practical
+from genjax.report import style
+from genjax.statistics.analysis import FamilyAnalysis, GridAnalysis
+from genjax.statistics.resampling import Interval
+
+Family = FamilyAnalysis | GridAnalysis
+AXES = ("size", "ssim", "novel_share")
+LABELS = {
+    "size": "model size (parameters)",
+    "ssim": "SSIM (1 = untouched)",
+    "novel_share": "share of novel classes",
+}
+CURVES = {"error_mean": ("mean error", "-"), "kappa_mean": ("mean κ distance", (0, (4, 2)))}
+MOST_NUMBERS = 12
+"""Columns of a heat map up to which its cells carry numbers."""
+
+SETTINGS = {
+    "start": ("start", "."),
+    "penalty": ("penalty", "+"),
+    "weights": ("weights", "x"),
+    "interpolation": ("interpolation", "1"),
+    "size_scale": ("scale of size", "2"),
+}
+"""Setting of the sensitivity analysis -> its name and marker."""
+
+COLUMNS = (
+    *("family", "protocol", "description", "error", "low", "high"),
+    *("difference", "difference_low", "difference_high"),
+)
+
+
+@matplotlib.rc_context(style.RC)
+def marginals(families: Mapping[str, Family], *, narrow: bool = False) -> Figure:
+    """Draw mean error and kappa distance along size, SSIM and share of novel classes.
+
+    Lines average over the two other axes, bands are intervals. The strip above each panel shows
+    the family's trade-off point (star, with interval) and where Eq 4 puts it without any data
+    (open diamond).
+
+    Args:
+        families: by name.
+        narrow: panels below each other.
+
+    Raises:
+        InvalidInputError: there is no family.
+
+    Example:
+        >>> from genjax.report import figures_practical
+        >>> from genjax.metrics.practical_grid import Axes, Statistics, make_grid
+        >>> from genjax.statistics.analysis import analyse_grid
+        >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
+        >>> found = analyse_grid(make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6)))
+        >>> [a.get_xlabel() for a in figures_practical.marginals({"mlp": found}).axes[1::2]]
+        ['model size (parameters)', 'SSIM (1 = untouched)', 'share of novel classes']
+    """
+    looks = _looks(families)
+    lanes = 0.12 + 0.17 * len(families)
+    if narrow:
+        figure = style.new_figure(style.NARROW, 3 * (2.4 + lanes) + 1.0)
+        frames = figure.subplots(6, 1, height_ratios=[lanes, 2.4] * 3).reshape(3, 2)
+    else:
+        figure = style.new_figure(style.WIDE, 3.3 + lanes + 0.4)
+        frames = figure.subplots(2, 3, height_ratios=[lanes, 3.3]).T
+    top = 0.0
+    for axis, (strip, panel) in zip(AXES, frames, strict=True):
+        top = max(top, _marginal_panel(panel, axis, families, looks))
+        _strip(strip, panel, axis, families, looks)
+    for axis, (_, panel) in zip(AXES, frames, strict=True):
+        panel.set_ylim(0, 1.04 * top)
+        style.fraction_ticks(panel, "y")
+        if narrow or axis == AXES[0]:
+            panel.set_ylabel("error, κ distance")
+        else:
+            panel.tick_params(labelleft=False)
+    keys = [_family_key(look) for look in looks.values()]
+    keys += [style.key(name, color=style.INK, ls=line) for name, line in CURVES.values()]
+    keys += [_star_key(), _diamond_key()]
+    style.legend(figure, keys, narrow)
+    return figure
+
+
+def _marginal_panel(
+    panel: matplotlib.axes.Axes,
+    axis: str,
+    families: Mapping[str, Family],
+    looks: Mapping[str, style.FamilyStyle],
+) -> float:
+    """Draw the curves along one axis; returns the highest value drawn."""
+    top = 0.0
+    for name, found in families.items():
+        values = getattr(_whole(found).grid, axis)
+        for statistic, (_, line) in CURVES.items():
+            color, marker, _ = looks[name]
+            curve = _marginal(found, statistic, axis)
+            is_error = statistic == "error_mean"
+            dots = {"marker": marker, "ms": 4} if is_error else {}
+            panel.plot(values, curve.value, color=color, ls=line, lw=1.8 if is_error else 1.2)
+            panel.plot(values, curve.value, color=color, ls="", **dots)
+            panel.fill_between(
+                values, curve.low, curve.high, color=color, alpha=0.16 if is_error else 0.07, lw=0
+            )
+            top = max(top, float(np.nanmax([*np.ravel(curve.value), *np.ravel(curve.high)])))
+    _scale(panel, axis, families)
+    panel.set_xlabel(LABELS[axis])
+    return top
+
+
+def _strip(
+    strip: matplotlib.axes.Axes,
+    panel: matplotlib.axes.Axes,
+    axis: str,
+    families: Mapping[str, Family],
+    looks: Mapping[str, style.FamilyStyle],
+) -> None:
+    """Draw one lane per family with its trade-off coordinate, above the panel."""
+    for lane, (name, found) in enumerate(families.items()):
+        color = looks[name].color
+        at = _point(found, axis)
+        free = getattr(_whole(found).data_free, axis)
+        strip.plot([at.low, at.high], [-lane, -lane], color=color, lw=3, alpha=0.45)
+        strip.plot(free, -lane, "D", mfc="white", mec=color, ms=5)
+        strip.plot(at.value, -lane, "*", color=color, ms=11, mec="white", mew=0.6)
+        panel.axvline(float(at.value), color=color, lw=0.9, alpha=0.55)
+    strip.set_ylim(0.6 - len(families), 0.6)
+    strip.set_xscale(panel.get_xscale())
+    strip.set_xlim(panel.get_xlim())
+    strip.set_axis_off()
+
+
+@matplotlib.rc_context(style.RC)
+def heat_maps(families: Mapping[str, Family], *, narrow: bool = False) -> Figure:
+    """Draw the mean error of every cell: SSIM x novel share and SSIM x size, one row per family.
+
+    Each map averages over the axis that it does not show; all have one colour scale. Rings and
+    star mark the trade-off point. Columns and rows are the measured values, at equal distances.
+
+    Args:
+        families: by name.
+        narrow: maps below each other.
+
+    Raises:
+        InvalidInputError: there is no family.
+
+    Example:
+        >>> from genjax.metrics.practical_grid import Axes, Statistics, make_grid
+        >>> from genjax.statistics.analysis import analyse_grid
+        >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
+        >>> found = analyse_grid(make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6)))
+        >>> [text.get_text() for text in heat_maps({"mlp": found}).axes[0].texts]
+        ['.25', '.25', '.25', '.25']
+    """
+    looks = _looks(families)
+    rows = len(families)
+    grids = {name: _whole(found).grid for name, found in families.items()}
+    heights = [
+        (len(grid.novel_share), len(grid.size)) if narrow else (len(grid.novel_share),)
+        for grid in grids.values()
+    ]
+    ratios = [max(1.1 + 0.26 * n, 2.0) for row in heights for n in row]
+    width = style.NARROW if narrow else style.WIDE
+    figure = style.new_figure(width, sum(ratios) + 0.9)
+    frames = figure.subplots(len(ratios), 1 if narrow else 2, height_ratios=ratios, squeeze=False)
+    frames = frames.reshape(rows, 2)
+    errors = {name: grid.statistics["error_mean"] for name, grid in grids.items()}
+    by_share = {name: cells.mean(0).T for name, cells in errors.items()}
+    by_size = {name: cells.mean(2) for name, cells in errors.items()}
+    high = max(float(m.max()) for maps in (by_share, by_size) for m in maps.values())
+    norm = matplotlib.colors.Normalize(0, high if high > 0 else 1)
+    image = None
+    for (name, found), (left, right) in zip(families.items(), frames, strict=True):
+        image = _heat_map(left, by_share[name], found, "novel_share", norm)
+        _heat_map(right, by_size[name], found, "size", norm)
+        left.set_title(f"{looks[name].label}: mean over sizes")
+        right.set_title(f"{looks[name].label}: mean over novel shares")
+    bar = figure.colorbar(
+        image, ax=frames.ravel().tolist(), location="bottom", shrink=0.6, aspect=40, pad=0.02
+    )
+    bar.set_label("mean error (★ trade-off point)")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return figure
+
+
+def _heat_map(
+    panel: matplotlib.axes.Axes,
+    cells: np.ndarray,
+    found: Family,
+    vertical: str,
+    norm: matplotlib.colors.Normalize,
+):
+    """Draw cells [vertical, SSIM] with their numbers and the trade-off point."""
+    whole = _whole(found)
+    grid = whole.grid
+    image = panel.imshow(cells, cmap="YlGnBu", norm=norm, origin="lower", aspect="auto")
+    panel.grid(False)
+    panel.spines[:].set_visible(False)
+    panel.tick_params(length=0)
+    rows, columns = cells.shape
+    every = -(-columns // MOST_NUMBERS)
+    panel.set_xticks(range(0, columns, every), [style.fraction(v) for v in grid.ssim[::every]])
+    write = style.compact if vertical == "size" else style.fraction
+    panel.set_yticks(range(rows), [write(v) for v in getattr(grid, vertical)])
+    panel.set_xlabel(LABELS["ssim"])
+    panel.set_ylabel({"size": "parameters"}.get(vertical, "novel share"))
+    scale = np.log if vertical == "size" else np.asarray
+    x = np.interp(whole.point.ssim, grid.ssim, np.arange(columns))
+    y = np.interp(
+        scale(getattr(whole.point, vertical)), scale(getattr(grid, vertical)), np.arange(rows)
+    )
+    if columns <= MOST_NUMBERS:
+        for (i, j), value in np.ndenumerate(cells):
+            color = "white" if norm(value) > 0.55 else style.INK
+            panel.text(j, i, style.fraction(value), ha="center", va="center", color=color)
+    panel.plot(x, y, "*", ms=15, mfc="#ffd23f", mec=style.INK, mew=0.8)
+    return image
+
+
+@matplotlib.rc_context(style.RC)
+def trade_off(families: Mapping[str, Family], *, narrow: bool = False) -> Figure:
+    """Draw where the trade-off point lies in the box of the grid, and what moves it.
+
+    Star: the measured point with its intervals. Diamond: the point without any data. Square: the
+    cell that the data alone want. Grey: the point under every choice that Eq 4 leaves open.
+
+    Args:
+        families: by name, one row of panels each.
+        narrow: panels below each other.
+
+    Raises:
+        InvalidInputError: there is no family.
+
+    Example:
+        >>> from genjax.metrics.practical_grid import Axes, Statistics, make_grid
+        >>> from genjax.statistics.analysis import analyse_grid
+        >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
+        >>> found = analyse_grid(make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6)))
+        >>> len(trade_off({"mlp": found}).axes)
+        2
+    """
+    looks = _looks(families)
+    count = len(families)
+    if narrow:
+        figure = style.new_figure(style.NARROW, 5.0 * count + 1.4)
+        frames = figure.subplots(2 * count, 1).reshape(count, 2)
+    else:
+        figure = style.new_figure(style.WIDE, 2.9 * count + 0.7)
+        frames = figure.subplots(count, 2, squeeze=False)
+    for (name, found), panels in zip(families.items(), frames, strict=True):
+        for axis, panel in zip(("novel_share", "size"), panels, strict=True):
+            _trade_off_panel(panel, axis, found, looks[name])
+        panels[0].set_title(looks[name].label)
+    keys = [_star_key(), _diamond_key(), style.key("data alone", **_square(style.INK))]
+    keys += [style.key(label, **_setting(marker)) for label, marker in SETTINGS.values()]
+    style.legend(figure, keys, narrow)
+    return figure
+
+
+def _trade_off_panel(
+    panel: matplotlib.axes.Axes, axis: str, found: Family, look: style.FamilyStyle
+) -> None:
+    """Draw SSIM over one other axis."""
+    whole = _whole(found)
+    for setting, rows in whole.sensitivity.groupby("setting", sort=False):
+        marker = SETTINGS[str(setting)][1]
+        panel.plot(rows[axis], rows["ssim"], **_setting(marker))
+    free, only = whole.data_free, whole.data_only
+    across, up = _point(found, axis), _point(found, "ssim")
+    panel.plot([across.low, across.high], [up.value] * 2, color=look.color, lw=2.2, alpha=0.6)
+    panel.plot([across.value] * 2, [up.low, up.high], color=look.color, lw=2.2, alpha=0.6)
+    panel.plot(getattr(only, axis), only.ssim, **_square(look.color), clip_on=False)
+    panel.plot(getattr(free, axis), free.ssim, ls="", marker="D", mfc="white", mec=look.color, ms=7)
+    panel.plot(
+        float(across.value), float(up.value), "*", color=look.color, ms=15, mec="white", mew=0.8
+    )
+    _scale(panel, axis, {"": found})
+    low, high = whole.grid.ssim[[0, -1]]
+    panel.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    style.fraction_ticks(panel, "y")
+    panel.set_xlabel(LABELS[axis])
+    panel.set_ylabel("SSIM")
+
+
+@matplotlib.rc_context(style.RC)
+def protocol_differences(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
+    """Draw the error under every protocol, and its paired difference from the protocol `clean`.
+
+    Args:
+        table: from `genjax.statistics.analysis.protocol_table`.
+        narrow: the two panels below each other.
+
+    Raises:
+        InvalidInputError: the table is empty or a column is missing.
+
+    Example:
+        >>> row = ["mlp", "clean", "the clean protocol", 0.3, 0.2, 0.4, 0.0, 0.0, 0.0]
+        >>> figure = protocol_differences(pd.DataFrame([row], columns=list(COLUMNS)))
+        >>> [axis.get_xlabel() for axis in figure.axes]
+        ['mean error', 'difference from clean']
+    """
+    missing = [name for name in COLUMNS if name not in table]
+    if missing or not len(table):
+        found = f"no column '{missing[0]}'" if missing else "no row"
+        raise InvalidInputError(f"table: found {found}; columns {', '.join(COLUMNS)} are needed.")
+    protocols = list(dict.fromkeys(table["protocol"]))
+    looks = style.family_styles(table["family"])
+    height = 0.3 + len(protocols) * max(0.3, 0.15 * len(looks))
+    if narrow:
+        figure = style.new_figure(style.NARROW, 2 * (height + 0.5) + 0.4)
+        panels = figure.subplots(2, 1)
+    else:
+        figure = style.new_figure(style.WIDE, height + 0.8)
+        panels = figure.subplots(1, 2, sharey=True)
+    kinds = (("error", "low", "high"), ("difference", "difference_low", "difference_high"))
+    for panel, columns in zip(panels, kinds, strict=True):
+        _dots(panel, table, columns, protocols, looks)
+    panels[0].set_xlabel("mean error")
+    panels[1].set_xlabel("difference from clean")
+    panels[1].axvline(0, color=style.INK, lw=0.9)
+    style.legend(figure, [_family_key(look) for look in looks.values()], narrow)
+    return figure
+
+
+def _dots(
+    panel: matplotlib.axes.Axes,
+    table: pd.DataFrame,
+    columns: tuple[str, str, str],
+    protocols: list[str],
+    looks: Mapping[str, style.FamilyStyle],
+) -> None:
+    """Draw one dot with interval per row of the table; protocols from top to bottom."""
+    spread = min(0.3, 0.6 / len(looks))
+    for i, (name, (color, marker, _)) in enumerate(looks.items()):
+        shown = table[table["family"] == name]
+        at = np.array([protocols.index(p) for p in shown["protocol"]], np.float64)
+        at += spread * (i - (len(looks) - 1) / 2)
+        value, low, high = (shown[column].to_numpy(np.float64) for column in columns)
+        panel.hlines(at, low, high, color=color, lw=2, alpha=0.55)
+        panel.plot(value, at, color=color, marker=marker, ls="", ms=5.5, mec="white", mew=0.5)
+    names = [style.literal(str(p).replace("_", " ")) for p in protocols]
+    panel.set_yticks(range(len(protocols)), names)
+    panel.set_ylim(len(protocols) - 0.5, -0.5)
+    panel.tick_params(axis="y", length=0)
+    style.fraction_ticks(panel)
+
+
+def _looks(families: Mapping[str, Family]) -> dict[str, style.FamilyStyle]:
+    if not families:
+        raise InvalidInputError("families: found none; at least one family is needed.")
+    return style.family_styles(families)
+
+
+def _whole(found: Family) -> GridAnalysis:
+    return found.whole if isinstance(found, FamilyAnalysis) else found
+
+
+def _marginal(found: Family, statistic: str, axis: str) -> Interval:
+    if isinstance(found, FamilyAnalysis):
+        return found.intervals.marginals[statistic][axis]
+    values = practical.marginals(found.grid)[statistic][axis][1]
+    return Interval(values, np.full_like(values, np.nan), np.full_like(values, np.nan))
+
+
+def _point(found: Family, axis: str) -> Interval:
+    if isinstance(found, FamilyAnalysis):
+        return found.intervals.point[axis]
+    return Interval(float(getattr(found.point, axis)), float("nan"), float("nan"))
+
+
+def _scale(panel: matplotlib.axes.Axes, axis: str, families: Mapping[str, Family]) -> None:
+    """Let the x axis span the values of all families."""
+    values = np.concatenate([getattr(_whole(found).grid, axis) for found in families.values()])
+    if axis == "size":
+        style.size_axis(panel, values)
+        return
+    low, high = values.min(), values.max()
+    panel.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    style.fraction_ticks(panel)
+
+
+def _setting(marker: str) -> dict:
+    size = 7 if marker == "." else 6
+    return {"ls": "", "marker": marker, "color": style.MUTED, "ms": size, "mew": 1.1, "alpha": 0.8}
+
+
+def _square(color: str) -> dict:
+    return {"ls": "", "marker": "s", "mfc": "white", "mec": color, "ms": 7, "mew": 1.4}
+
+
+def _family_key(look: style.FamilyStyle):
+    return style.key(look.label, color=look.color, marker=look.marker, ms=5)
+
+
+def _star_key():
+    return style.key("trade-off point", color=style.INK, marker="*", ls="", ms=10)
+
+
+def _diamond_key():
+    return style.key("without data", mec=style.INK, mfc="white", marker="D", ls="", ms=6)
