@@ -87,6 +87,7 @@ def test_features_equal_the_tap_of_each_network(group, bed):
             np.testing.assert_allclose(features[i], tap, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:self.within_class_std_dev_")
 def test_nearest_mean_cells_equal_scikit_learn(group, bed):
     # All shots: the head has no randomness left, so every number can be computed from outside.
     import dataclasses
