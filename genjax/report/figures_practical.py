@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import matplotlib
 import matplotlib.axes
 import matplotlib.colors
-import matplotlib.patheffects
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -33,11 +32,11 @@ MOST_NUMBERS = 12
 """Columns of a heat map up to which its cells carry numbers."""
 
 SETTINGS = {
-    "start": ("start", "."),
-    "penalty": ("penalty", "+"),
-    "weights": ("weights", "x"),
-    "interpolation": ("interpolation", "1"),
-    "size_scale": ("scale of size", "2"),
+    "start": ("other start", "."),
+    "penalty": ("other penalty", "+"),
+    "weights": ("other weights", "x"),
+    "interpolation": ("other interpolation", "^"),
+    "size_scale": ("logarithmic size", "v"),
 }
 """Setting of the sensitivity analysis -> its name and marker."""
 
@@ -136,8 +135,8 @@ def _strip(
         at = _point(found, axis)
         free = getattr(_whole(found).data_free, axis)
         strip.plot([at.low, at.high], [-lane, -lane], color=color, lw=3, alpha=0.45)
-        strip.plot(free, -lane, "D", mfc="white", mec=color, ms=5)
-        strip.plot(at.value, -lane, "*", color=color, ms=11, mec="white", mew=0.6)
+        strip.plot(free, -lane, "D", mfc="white", mec=color, ms=6.5)
+        strip.plot(at.value, -lane, "*", color=color, ms=8.5, mec="white", mew=0.3)
         panel.axvline(float(at.value), color=color, lw=0.9, alpha=0.55)
     strip.set_ylim(0.6 - len(families), 0.6)
     strip.set_xscale(panel.get_xscale())
@@ -149,8 +148,8 @@ def _strip(
 def heat_maps(families: Mapping[str, Family], *, narrow: bool = False) -> Figure:
     """Draw the mean error of every cell: SSIM x novel share and SSIM x size, one row per family.
 
-    Each map averages over the axis that it does not show; all have one colour scale. Rings and
-    star mark the trade-off point. Columns and rows are the measured values, at equal distances.
+    Each map averages over the axis that it does not show; all have one colour scale. A
+    ring marks the trade-off point. Columns and rows are the measured values, at equal distances.
 
     Args:
         families: by name.
@@ -193,7 +192,8 @@ def heat_maps(families: Mapping[str, Family], *, narrow: bool = False) -> Figure
     bar = figure.colorbar(
         image, ax=frames.ravel().tolist(), location="bottom", shrink=0.6, aspect=40, pad=0.02
     )
-    bar.set_label("mean error (★ trade-off point)")
+    bar.set_label("mean error (ring: trade-off point)")
+    style.fraction_ticks(bar.ax)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure
 
@@ -228,7 +228,9 @@ def _heat_map(
         for (i, j), value in np.ndenumerate(cells):
             color = "white" if norm(value) > 0.55 else style.INK
             panel.text(j, i, style.fraction(value), ha="center", va="center", color=color)
-    panel.plot(x, y, "*", ms=15, mfc="#ffd23f", mec=style.INK, mew=0.8)
+    # A ring: a star would hide the number. Its white edge keeps it visible on dark cells.
+    for color, width in (("white", 3.6), (style.INK, 1.8)):
+        panel.plot(x, y, "o", ms=21, mfc="none", mec=color, mew=width)
     return image
 
 
@@ -395,8 +397,9 @@ def _scale(panel: matplotlib.axes.Axes, axis: str, families: Mapping[str, Family
 
 
 def _setting(marker: str) -> dict:
-    size = 7 if marker == "." else 6
-    return {"ls": "", "marker": marker, "color": style.MUTED, "ms": size, "mew": 1.1, "alpha": 0.8}
+    size = {".": 7, "^": 4.5, "v": 4.5}.get(marker, 6)
+    look = {"ls": "", "marker": marker, "color": style.MUTED, "ms": size, "mew": 1.1, "alpha": 0.8}
+    return look | {"mfc": style.MUTED if marker == "." else "none"}
 
 
 def _square(color: str) -> dict:

@@ -191,21 +191,23 @@ def size_axis(axis: matplotlib.axes.Axes, sizes: Sequence[float] | np.ndarray) -
 
 
 def fraction_ticks(axis: matplotlib.axes.Axes, which: str = "x") -> None:
-    """Label an axis of fractions without leading zeros.
+    """Label an axis of fractions without leading zeros, with every digit that a tick needs.
 
     Example:
         >>> axis = new_figure(WIDE, 3.0).subplots()
         >>> fraction_ticks(axis)
-        >>> axis.xaxis.get_major_formatter()(0.25)
-        '.25'
+        >>> [axis.xaxis.get_major_formatter()(tick) for tick in (0.0, 0.025, 0.2, 1.0)]
+        ['0', '.025', '.2', '1']
     """
     chosen = axis.xaxis if which == "x" else axis.yaxis
-    chosen.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    chosen.set_major_formatter(matplotlib.ticker.FuncFormatter(_short_fraction))
+    chosen.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    chosen.set_major_formatter(matplotlib.ticker.FuncFormatter(_exact_fraction))
 
 
-def _short_fraction(value: float, _: object = None) -> str:
-    return fraction(value, 1 if np.isclose(value * 10, round(value * 10)) else 2)
+def _exact_fraction(value: float, _: object = None) -> str:
+    # Rounding to six digits removes the noise of the tick positions, no tick is that fine.
+    digits = len(f"{value:.6f}".rstrip("0").partition(".")[2])
+    return fraction(value, digits)
 
 
 def key(label: str, **look: object) -> matplotlib.lines.Line2D:
@@ -229,5 +231,6 @@ def legend(
         >>> len(figure.legends)
         1
     """
-    columns = 2 if narrow else min(len(keys), 6)
+    rows = -(-len(keys) // (2 if narrow else 6))
+    columns = -(-len(keys) // rows)
     figure.legend(handles=list(keys), loc="outside upper left", ncols=columns)
