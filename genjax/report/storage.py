@@ -7,6 +7,7 @@ disk leaves what was there before.
 
 import contextlib
 import errno
+import io
 import json
 import os
 import pathlib
@@ -22,7 +23,7 @@ import pandas as pd
 import xarray as xr
 
 from genjax.errors import InvalidInputError, OutputError
-from genjax.report import json_values, provenance
+from genjax.report import json_values, provenance, style
 from genjax.report.provenance import run_card
 
 __all__ = ["DOTS_PER_INCH", "RUN_CARD", "Figure", "OutputFolder", "completed", "run_card"]
@@ -39,12 +40,14 @@ class Figure(NamedTuple):
         caption: one or two sentences below the figure.
         svg: the SVG text.
         alt: what the figure shows, for those who cannot see it; "" takes the caption.
+        narrow: SVG text of the layout for phones; "" if there is none.
     """
 
     name: str
     caption: str
     svg: str
     alt: str = ""
+    narrow: str = ""
 
 
 class OutputFolder:
@@ -156,24 +159,37 @@ class OutputFolder:
         return path
 
     def write_figure(
-        self, name: str, figure: matplotlib.figure.Figure, caption: str = "", alt: str = ""
+        self,
+        name: str,
+        figure: matplotlib.figure.Figure,
+        caption: str = "",
+        alt: str = "",
+        *,
+        narrow: matplotlib.figure.Figure | None = None,
     ) -> Figure:
         """Write `name.png` and `name.svg` and return the record that the page takes.
 
-        Text becomes outlines, so that the figure looks the same where its font is missing; a fixed
-        salt and no date: the same numbers give the same bytes.
+        A fixed salt and no date: the same numbers give the same bytes.
+
+        Args:
+            name: the name without ending.
+            figure: the figure.
+            caption: one or two sentences.
+            alt: what it shows, in words; the caption if not given.
+            narrow: the same figure laid out for a phone; only the page holds it.
 
         Raises:
             OutputError: if a file cannot be written; older files are left as they were.
         """
         stem = name.removesuffix(".png").removesuffix(".svg")
-        png, svg = self.target(stem, ".png"), self.target(stem, ".svg")
-        with self._replacing(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
-        settings: Any = {"svg.hashsalt": stem, "svg.fonttype": "path"}
-        with matplotlib.rc_context(settings), self._replacing(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": "genjax"})
-        return Figure(stem, caption, svg.read_text(encoding="utf-8"), alt or caption)
+        settings: Any = {**style.RC, "svg.hashsalt": stem}
+        with matplotlib.rc_context(settings):
+            with self._replacing(self.target(stem, ".png")) as temporary:
+                figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
+            svg = _svg(figure)
+            small = _svg(narrow) if narrow is not None else ""
+        self.write_text(f"{stem}.svg", svg)
+        return Figure(stem, caption, svg, alt or caption, small)
 
     def read_parquet(self, name: str) -> pd.DataFrame:
         """Return the table of `name.parquet`.
@@ -312,6 +328,12 @@ def completed(folder: OutputFolder | str | os.PathLike[str], config: Mapping[str
         (path / name).is_file() and (path / name).stat().st_size == size
         for name, size in card["files"].items()
     )
+
+
+def _svg(figure: matplotlib.figure.Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "genjax"})
+    return buffer.getvalue().decode()
 
 
 def _card(path: pathlib.Path) -> dict[str, Any] | None:

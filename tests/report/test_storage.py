@@ -68,11 +68,15 @@ def test_figure_is_written_as_png_and_svg_with_the_same_bytes_each_time(folder):
     def draw():
         figure = matplotlib.figure.Figure(figsize=(2, 1))
         figure.subplots().plot([0, 1], [1, 0])
-        return folder.write_figure("line", figure, "A line.")
+        narrow = matplotlib.figure.Figure(figsize=(1, 1))
+        return folder.write_figure("line", figure, "A line.", narrow=narrow)
 
     record = draw()
     first = (folder.path / "line.svg").read_bytes()
     assert record.svg.encode() == first
+    assert 'width="144pt"' in record.svg
+    assert 'width="72pt"' in record.narrow
+    assert sorted(folder.written) == ["line.png", "line.svg"]
     assert (record.name, record.caption, record.alt) == ("line", "A line.", "A line.")
     assert (folder.path / "line.png").read_bytes().startswith(b"\x89PNG")
     width = int.from_bytes((folder.path / "line.png").read_bytes()[16:20], "big")
