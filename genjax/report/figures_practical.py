@@ -62,12 +62,11 @@ def marginals(families: Mapping[str, Family], *, narrow: bool = False) -> Figure
         InvalidInputError: there is no family.
 
     Example:
-        >>> from genjax.report import figures_practical
         >>> from genjax.metrics.practical_grid import Axes, Statistics, make_grid
         >>> from genjax.statistics.analysis import analyse_grid
         >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
         >>> found = analyse_grid(make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6)))
-        >>> [a.get_xlabel() for a in figures_practical.marginals({"mlp": found}).axes[1::2]]
+        >>> [panel.get_xlabel() for panel in marginals({"mlp": found}).axes[3:]]
         ['model size (parameters)', 'SSIM (1 = untouched)', 'share of novel classes']
     """
     looks = _looks(families)
@@ -226,7 +225,7 @@ def _heat_map(
     )
     if columns <= MOST_NUMBERS:
         for (i, j), value in np.ndenumerate(cells):
-            color = "white" if norm(value) > 0.55 else style.INK
+            color = style.ink_on(image.cmap(norm(value)))
             panel.text(j, i, style.fraction(value), ha="center", va="center", color=color)
     # A ring: a star would hide the number. Its white edge keeps it visible on dark cells.
     for color, width in (("white", 3.6), (style.INK, 1.8)):

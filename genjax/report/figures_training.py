@@ -50,7 +50,7 @@ def training_curves(
     blocks = -(-len(checked) // COLUMNS[narrow])
     columns = -(-len(checked) // blocks)
     width = style.NARROW if narrow else min(style.WIDE, 2.0 + 3.4 * columns)
-    figure = style.new_figure(width, 0.4 + 2.9 * blocks)
+    figure = style.new_figure(width, 0.6 + (2.3 if narrow else 2.8) * blocks)
     frames = figure.subplots(
         2 * blocks, columns, squeeze=False, sharex=len(checked) > 1, height_ratios=[1.3, 1] * blocks
     )
@@ -68,6 +68,7 @@ def training_curves(
         for panel in pairs[: len(checked), 0]:
             panel.axhline(threshold, color=style.INK, lw=1, ls=(0, (4, 2)))
         keys += [style.key("stopping threshold", color=style.INK, lw=1, ls=(0, (4, 2)))]
+    figure.supxlabel("step", fontsize=10)
     style.legend(figure, keys, narrow)
     return figure
 
@@ -137,7 +138,6 @@ def _finish(pairs: np.ndarray, used: int, columns: int, limits: tuple[float, flo
         loss.tick_params(labelbottom=False)
         # Below the last row of a column there is nothing that would carry its labels.
         accuracy.tick_params(labelbottom=True)
-        accuracy.set_xlabel("step" if i + columns >= used else "")
         first = i % columns == 0
         loss.tick_params(labelleft=first)
         accuracy.tick_params(labelleft=first)
@@ -155,7 +155,7 @@ def shift_examples(
     *,
     narrow: bool = False,
 ) -> Figure:
-    """Draw the same examples at every level of a shift: rows are examples, columns levels.
+    r"""Draw the same examples at every level of a shift: rows are examples, columns levels.
 
     Args:
         images: the images at each level [L, N, H, W, C], one or three channels, floats in [0, 1]
@@ -171,14 +171,14 @@ def shift_examples(
     Example:
         >>> figure = shift_examples(np.zeros((2, 3, 8, 8, 1)), [0.6, 1.0], [0.61, 1.0], count=3)
         >>> len(figure.axes), figure.axes[0].get_title(loc="center")
-        (6, '.60\\n.610')
+        (6, '.60\n.610')
     """
     shown = _shown(images, len(targets), len(achieved), count)
     levels, rows = shown.shape[:2]
     width = style.NARROW if narrow else min(style.WIDE, 0.9 + 1.0 * levels)
     cell = (width - 0.75) / levels
     figure = style.new_figure(width, rows * cell * shown.shape[2] / shown.shape[3] + 0.75)
-    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
+    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.025, wspace=0, hspace=0)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
     frames = figure.subplots(rows, levels, squeeze=False)
     for (row, level), panel in np.ndenumerate(frames):
         panel.imshow(shown[level, row], cmap="gray", vmin=0, vmax=1, interpolation="nearest")

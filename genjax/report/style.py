@@ -6,9 +6,10 @@ marker.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.axes
+import matplotlib.colors
 import matplotlib.figure
 import matplotlib.lines
 import matplotlib.ticker
@@ -26,7 +27,7 @@ INK = "#1f2430"
 MUTED = "#6b7280"
 """Colour of what stands back: settings that were tried, reference lines."""
 
-RC = {
+RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
     "axes.formatter.use_mathtext": False,
@@ -119,7 +120,7 @@ def literal(name: str, longest: int = LONGEST_NAME) -> str:
     return f" {name}" if name.startswith("_") else name
 
 
-def new_figure(width: float, height: float) -> matplotlib.figure.Figure:
+def new_figure(width: float | int, height: float | int) -> matplotlib.figure.Figure:
     """Return an empty figure, inches, that arranges itself; no state of pyplot is involved.
 
     Example:
@@ -129,7 +130,7 @@ def new_figure(width: float, height: float) -> matplotlib.figure.Figure:
     return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
 
 
-def compact(number: float) -> str:
+def compact(number: float | int) -> str:
     """Write a count in at most five characters: 1397 -> 1.4k.
 
     Example:
@@ -143,11 +144,11 @@ def compact(number: float) -> str:
     return _two_digits(number) if abs(number) < 10 else f"{number:.0f}"
 
 
-def _two_digits(number: float) -> str:
+def _two_digits(number: float | int) -> str:
     return f"{number:.0f}" if abs(number) >= 9.95 else f"{float(f'{number:.2g}'):g}"
 
 
-def fraction(number: float, digits: int = 2) -> str:
+def fraction(number: float | int, digits: int = 2) -> str:
     """Write a number of about 0 to 1 without the leading zero, as narrow as it can be.
 
     Example:
@@ -160,7 +161,23 @@ def fraction(number: float, digits: int = 2) -> str:
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
 
 
-def size_axis(axis: matplotlib.axes.Axes, sizes: Sequence[float] | np.ndarray) -> None:
+def ink_on(background: Any) -> str:
+    """Return black or white, whichever is read better; the contrast is at least 4.5 (WCAG AA).
+
+    Args:
+        background: any colour of matplotlib.
+
+    Example:
+        >>> ink_on("#ffffcc"), ink_on("#081d58")
+        ('black', 'white')
+    """
+    channels = np.array(matplotlib.colors.to_rgb(background))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    # Where (1 + .05) / (L + .05) = (L + .05) / .05 both are read equally well.
+    return "black" if linear @ np.array([0.2126, 0.7152, 0.0722]) > 0.179 else "white"
+
+
+def size_axis(axis: matplotlib.axes.Axes, sizes: Sequence[float | int] | np.ndarray) -> None:
     """Make the x axis logarithmic with few, readable ticks (300, 1k, 3k), at least two.
 
     Args:
@@ -200,11 +217,11 @@ def fraction_ticks(axis: matplotlib.axes.Axes, which: str = "x") -> None:
         ['0', '.025', '.2', '1']
     """
     chosen = axis.xaxis if which == "x" else axis.yaxis
-    chosen.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    chosen.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     chosen.set_major_formatter(matplotlib.ticker.FuncFormatter(_exact_fraction))
 
 
-def _exact_fraction(value: float, _: object = None) -> str:
+def _exact_fraction(value: float | int, _: object = None) -> str:
     # Rounding to six digits removes the noise of the tick positions, no tick is that fine.
     digits = len(f"{value:.6f}".rstrip("0").partition(".")[2])
     return fraction(value, digits)
