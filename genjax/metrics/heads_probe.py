@@ -62,6 +62,7 @@ class ProbeSettings(NamedTuple):
         learning_rate: of AdamW.
         weight_decay: decoupled, on kernel and bias.
         l2: penalty `l2 / 2 * ||kernel||_F^2`.
+        standardise: whether features are standardised before the fit.
         stop_error: training error below which training stops.
         epochs: most epochs.
         patience: epochs without a lower stopping error.
@@ -72,6 +73,7 @@ class ProbeSettings(NamedTuple):
     learning_rate: Any
     weight_decay: Any
     l2: Any
+    standardise: Any
     stop_error: Any
     epochs: Any
     patience: Any
@@ -115,6 +117,7 @@ def settings_of(protocol: Protocol) -> ProbeSettings:
         learning_rate=jnp.float32(protocol.learning_rate),
         weight_decay=jnp.float32(protocol.weight_decay),
         l2=jnp.float32(protocol.l2),
+        standardise=jnp.asarray(protocol.standardise),
         stop_error=jnp.float32(protocol.stop_error),
         epochs=jnp.int32(protocol.epochs),
         patience=jnp.int32(protocol.patience),
@@ -151,6 +154,42 @@ def error_in_play(weights: Linear, split: Split, in_play: Bool[Array, " C"]) -> 
     return jnp.sum(wrong & counted) / jnp.maximum(jnp.sum(counted), 1).astype(jnp.float32)
 
 
+class Scale(NamedTuple):
+    """Shift and scale of features.
+
+    Attributes:
+        mean: `[D]`.
+        deviation: `[D]`, 1 for constant features.
+    """
+
+    mean: Float[Array, " D"]
+    deviation: Float[Array, " D"]
+
+    def apply(self, features: Float[Array, "N D"]) -> Float[Array, "N D"]:
+        """Return `(features - mean) / deviation`."""
+        return (features - self.mean[None, :]) / self.deviation[None, :]
+
+    def undo(self, weights: Linear) -> Linear:
+        """Return the layer that gives on raw features what `weights` gives on scaled ones."""
+        kernel = weights.kernel / self.deviation[None, :]
+        return Linear(kernel, weights.bias - kernel @ self.mean)
+
+
+def scale_of(train: Split, in_play: Bool[Array, " C"], standardise: Bool[Array, ""]) -> Scale:
+    """Return mean and standard deviation (ddof 0) of the training examples in play, or 0 and 1."""
+    used = in_play[train.labels].astype(jnp.float32)[:, None]
+    count = jnp.maximum(jnp.sum(used), 1)
+    mean = jnp.sum(train.features * used, axis=0) / count
+    centred = (train.features - mean[None, :]) * used
+    deviation = jnp.sqrt(jnp.sum(jnp.square(centred), axis=0) / count)
+    # What varies by rounding alone would be blown up to a feature.
+    varies = deviation > 1e-5 * jnp.max(deviation)
+    return Scale(
+        jnp.where(standardise, mean, 0.0),
+        jnp.where(standardise & varies, deviation, 1.0),
+    )
+
+
 def fit_probe(
     train: Split,
     stopping: Split,
@@ -177,9 +216,12 @@ def fit_probe(
         batch_size: examples per step.
 
     Returns:
-        The fit; with non-finite features its numbers mean nothing.
+        The fit, its weights for raw features; with non-finite features its numbers mean nothing.
     """
     optimizer = optax.adamw(settings.learning_rate, weight_decay=settings.weight_decay)
+    scale = scale_of(train, in_play, settings.standardise)
+    train = train._replace(features=scale.apply(train.features))
+    stopping = stopping._replace(features=scale.apply(stopping.features))
 
     def unfinished(loop: _Loop) -> Bool[Array, ""]:
         running = loop.fit.reason == StopReason.EPOCHS
@@ -201,7 +243,8 @@ def fit_probe(
     reason = jnp.int32(StopReason.EPOCHS)
     fit = ProbeFit(start, zero, zero, infinite, infinite, reason, jnp.asarray(True))
     loop = _Loop(start, optimizer.init(start), infinite, zero, fit)
-    return jax.lax.while_loop(unfinished, one_epoch, loop).fit
+    found = jax.lax.while_loop(unfinished, one_epoch, loop).fit
+    return found._replace(weights=scale.undo(found.weights))
 
 
 def all_finite(*arrays: Array) -> Bool[Array, ""]:

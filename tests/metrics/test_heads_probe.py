@@ -10,6 +10,7 @@ import optax
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from genjax.metrics import heads_probe
 from genjax.metrics.heads_probe import Linear, ProbeSettings, Split, StopReason, fit_probe
@@ -33,6 +34,7 @@ def settings(**changes):
         "learning_rate": 0.05,
         "weight_decay": 0.0,
         "l2": 0.0,
+        "standardise": False,
         "stop_error": 0.0,
         "epochs": 10,
         "patience": 100,
@@ -116,6 +118,30 @@ def test_at_convergence_it_is_logistic_regression(train):
     np.testing.assert_allclose(
         got.train_error, 1 - oracle.score(features[member], labels[member]), atol=1e-6
     )
+
+
+def test_standardising_equals_scaling_the_features_first(train):
+    """Against scikit-learn's scaler, fitted on the classes in play; constant features stay."""
+    in_play = jnp.asarray(IN_PLAY)
+    constant = jnp.full((train.features.shape[0], 1), 3.0)
+    train = train._replace(features=jnp.concatenate([5 * train.features + 2, constant], axis=1))
+    member = IN_PLAY[np.asarray(train.labels)]
+    scaler = StandardScaler().fit(np.asarray(train.features, float)[member])
+    scale = heads_probe.scale_of(train, in_play, jnp.asarray(True))
+    np.testing.assert_allclose(scale.mean, scaler.mean_, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scale.deviation, scaler.scale_, rtol=1e-4)
+    scaled = train._replace(
+        features=jnp.asarray(scaler.transform(np.asarray(train.features, float)), jnp.float32)
+    )
+    begin = start(train.features.shape[1])
+    raw = fit(train, train, in_play, begin, settings(standardise=True), batch_size=32)
+    expected = fit(scaled, scaled, in_play, begin, settings(), batch_size=32)
+    np.testing.assert_allclose(
+        heads_probe.logits(raw.weights, train.features, in_play),
+        heads_probe.logits(expected.weights, scaled.features, in_play),
+        atol=2e-3,
+    )
+    np.testing.assert_allclose(raw.train_error, expected.train_error, atol=0.011)
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 200])

@@ -14,6 +14,7 @@ BUDGET = {
     "epochs",
     "patience",
     "stop_error",
+    "standardise",
     "keep",
 }
 
