@@ -6,6 +6,7 @@ is drawn without them.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import matplotlib
 import matplotlib.axes
@@ -136,7 +137,7 @@ def _strip(
         strip.plot([at.low, at.high], [-lane, -lane], color=color, lw=3, alpha=0.45)
         strip.plot(free, -lane, "D", mfc="white", mec=color, ms=6.5)
         strip.plot(at.value, -lane, "*", color=color, ms=8.5, mec="white", mew=0.3)
-        panel.axvline(float(at.value), color=color, lw=0.9, alpha=0.55)
+        panel.axvline(at.value, color=color, lw=0.9, alpha=0.55)
     strip.set_ylim(0.6 - len(families), 0.6)
     strip.set_xscale(panel.get_xscale())
     strip.set_xlim(panel.get_xlim())
@@ -182,14 +183,18 @@ def heat_maps(families: Mapping[str, Family], *, narrow: bool = False) -> Figure
     by_size = {name: cells.mean(2) for name, cells in errors.items()}
     high = max(float(m.max()) for maps in (by_share, by_size) for m in maps.values())
     norm = matplotlib.colors.Normalize(0, high if high > 0 else 1)
-    image = None
     for (name, found), (left, right) in zip(families.items(), frames, strict=True):
-        image = _heat_map(left, by_share[name], found, "novel_share", norm)
+        _heat_map(left, by_share[name], found, "novel_share", norm)
         _heat_map(right, by_size[name], found, "size", norm)
         left.set_title(f"{looks[name].label}: mean over sizes")
         right.set_title(f"{looks[name].label}: mean over novel shares")
     bar = figure.colorbar(
-        image, ax=frames.ravel().tolist(), location="bottom", shrink=0.6, aspect=40, pad=0.02
+        frames[0, 0].images[0],
+        ax=frames.ravel().tolist(),
+        location="bottom",
+        shrink=0.6,
+        aspect=40,
+        pad=0.02,
     )
     bar.set_label("mean error (ring: trade-off point)")
     style.fraction_ticks(bar.ax)
@@ -203,7 +208,7 @@ def _heat_map(
     found: Family,
     vertical: str,
     norm: matplotlib.colors.Normalize,
-):
+) -> None:
     """Draw cells [vertical, SSIM] with their numbers and the trade-off point."""
     whole = _whole(found)
     grid = whole.grid
@@ -230,7 +235,6 @@ def _heat_map(
     # A ring: a star would hide the number. Its white edge keeps it visible on dark cells.
     for color, width in (("white", 3.6), (style.INK, 1.8)):
         panel.plot(x, y, "o", ms=21, mfc="none", mec=color, mew=width)
-    return image
 
 
 @matplotlib.rc_context(style.RC)
@@ -287,9 +291,7 @@ def _trade_off_panel(
     panel.plot([across.value] * 2, [up.low, up.high], color=look.color, lw=2.2, alpha=0.6)
     panel.plot(getattr(only, axis), only.ssim, **_square(look.color), clip_on=False)
     panel.plot(getattr(free, axis), free.ssim, ls="", marker="D", mfc="white", mec=look.color, ms=7)
-    panel.plot(
-        float(across.value), float(up.value), "*", color=look.color, ms=15, mec="white", mew=0.8
-    )
+    panel.plot(across.value, up.value, "*", color=look.color, ms=15, mec="white", mew=0.8)
     _scale(panel, axis, {"": found})
     low, high = whole.grid.ssim[[0, -1]]
     panel.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
@@ -351,7 +353,7 @@ def _dots(
         shown = table[table["family"] == name]
         at = np.array([protocols.index(p) for p in shown["protocol"]], np.float64)
         at += spread * (i - (len(looks) - 1) / 2)
-        value, low, high = (shown[column].to_numpy(np.float64) for column in columns)
+        value, low, high = (np.asarray(shown[column], np.float64) for column in columns)
         panel.hlines(at, low, high, color=color, lw=2, alpha=0.55)
         panel.plot(value, at, color=color, marker=marker, ls="", ms=5.5, mec="white", mew=0.5)
     names = [style.literal(str(p).replace("_", " ")) for p in protocols]
@@ -378,10 +380,24 @@ def _marginal(found: Family, statistic: str, axis: str) -> Interval:
     return Interval(values, np.full_like(values, np.nan), np.full_like(values, np.nan))
 
 
-def _point(found: Family, axis: str) -> Interval:
+class Coordinate(NamedTuple):
+    """One coordinate of a trade-off point.
+
+    Attributes:
+        value: where the point is.
+        low: lower end of its interval; NaN without replicates.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def _point(found: Family, axis: str) -> Coordinate:
     if isinstance(found, FamilyAnalysis):
-        return found.intervals.point[axis]
-    return Interval(float(getattr(found.point, axis)), float("nan"), float("nan"))
+        return Coordinate(*(float(end) for end in found.intervals.point[axis]))
+    return Coordinate(float(getattr(found.point, axis)), float("nan"), float("nan"))
 
 
 def _scale(panel: matplotlib.axes.Axes, axis: str, families: Mapping[str, Family]) -> None:
