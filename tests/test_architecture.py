@@ -1,4 +1,4 @@
-"""The house keeps its shape: a room imports only rooms above it, and borders stay where they are."""
+"""The house keeps its shape: a room imports only rooms above it, borders stay where they are."""
 
 import ast
 import pathlib

@@ -19,8 +19,7 @@ def max_pool(x):
 
 
 class Cnn(nn.Module):
-    """3x3 convolution + ReLU per stage, 2x2 max-pooling while the side is above 4, then the output
-    layer.
+    """3x3 convolution, ReLU and 2x2 max-pooling while the side is above 4; linear output.
 
     Attributes:
         channels: output channels of each stage.

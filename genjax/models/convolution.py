@@ -44,14 +44,14 @@ def _convolve(images, kernel, strides, padding, lhs_dilation=(1, 1), rhs_dilatio
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def canonical(images, kernel, strides: tuple[int, int], padding: Padding):
-    """Convolve `images` [N,H,W,C] with `kernel` [h,w,C,O]; both gradients are canonical
-    convolutions.
+    """Convolve `images` [N,H,W,C] with `kernel` [h,w,C,O], gradients in canonical layout.
 
     Reverse-mode only: a `custom_vjp` has no forward derivative; use the plain form for `jax.jvp`.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> canonical(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), (1, 1), ((1, 1), (1, 1))).shape
+        >>> images, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+        >>> canonical(images, kernel, (1, 1), ((1, 1), (1, 1))).shape
         (1, 4, 4, 2)
     """
     return _convolve(images, kernel, strides, padding)

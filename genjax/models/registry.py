@@ -61,7 +61,8 @@ def _check_numbers(name: str, options: dict[str, Any], image_shape) -> None:
             )
     if name == "resnet" and (options.get("depth", 20) - 2) % 6:
         raise errors.InvalidInputError(
-            f"model option resnet.depth: found {options['depth']}; it must be 6n + 2 (8, 14, 20, 26, 32, ...)."
+            f"model option resnet.depth: found {options['depth']}; "
+            "it must be 6n + 2 (8, 14, 20, 26, 32, ...)."
         )
     if name == "vit":
         patch, width, heads = (
@@ -69,7 +70,8 @@ def _check_numbers(name: str, options: dict[str, Any], image_shape) -> None:
         )
         if image_shape[0] % patch or image_shape[1] % patch:
             raise errors.InvalidInputError(
-                f"model option vit.patch: found {patch}; it must divide the image size {image_shape[:2]}."
+                f"model option vit.patch: found {patch}; "
+                f"it must divide the image size {image_shape[:2]}."
             )
         if width % heads:
             raise errors.InvalidInputError(

@@ -10,8 +10,7 @@ MOMENTUM = 0.9
 
 
 class _ConvNorm(nn.Module):
-    """3x3 convolution, then batch normalisation, or a bias once normalisation is folded
-    (`norm="none"`)."""
+    """3x3 convolution, then a normalisation or, where there is none, a bias."""
 
     channels: int
     stride: int
@@ -40,16 +39,14 @@ class _ConvNorm(nn.Module):
 
 
 def _shortcut(x, channels: int, stride: int):
-    """Option A of the paper: subsample and pad the new channels with zeros, half before and half
-    after."""
+    """Option A of the paper: subsample, and pad the new channels with zeros on both sides."""
     x = x[:, ::stride, ::stride]
     missing = channels - x.shape[-1]
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
 
 class ResNet(nn.Module):
-    """A stem, three stages of `blocks` residual blocks with 16, 32 and 64 channels times `width`, a
-    linear output.
+    """A stem, three stages of residual blocks with 16, 32, 64 channels times `width`, an output.
 
     Attributes:
         blocks: residual blocks per stage; depth = 6 blocks + 2.

@@ -7,8 +7,7 @@ from genjax.models import network
 
 
 class _Block(nn.Module):
-    """Pre-norm transformer block: attention, then a two-layer perceptron, each with a residual
-    connection."""
+    """Pre-norm transformer block: attention, then a perceptron, each with a residual."""
 
     heads: int
     mlp_ratio: int
@@ -29,8 +28,7 @@ class _Block(nn.Module):
 
 
 class Vit(nn.Module):
-    """Patches, a class token and learned positions, `depth` blocks, a linear output on the class
-    token.
+    """Patches, a class token, learned positions, `depth` blocks, linear output on the token.
 
     Attributes:
         patch: side of a patch.
@@ -50,8 +48,7 @@ class Vit(nn.Module):
 
     @nn.compact
     def __call__(self, images, train: bool = False, dropout_rate=None):
-        """Return logits [N, num_classes]; taps `embedding`, `block1` ... (tokens) and
-        `features`."""
+        """Return logits [N, num_classes]; taps `embedding`, `block1` ... and `features`."""
         n, height, width, channels = images.shape
         p = self.patch
         # Non-overlapping patches are a reshape and one Dense: no convolution needed.

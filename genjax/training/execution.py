@@ -77,8 +77,8 @@ def spread(
         function: `function(*shared, *of_one_network)`.
         execution: devices and form.
         shared: how many leading arguments all networks share (replicated on every device).
-        stacked: how many arguments follow that have a leading network axis, a multiple of the number
-            of devices; so do the results.
+        stacked: how many arguments follow that have a leading network axis, a multiple of the
+            number of devices; so do the results.
         donate: positions of arguments whose memory may be reused.
 
     Example:

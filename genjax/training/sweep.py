@@ -343,7 +343,8 @@ def check(config: SweepConfig, data: Examples | TrainingData, key: Key) -> int:
     Example:
         >>> from genjax import data as gdata
         >>> from genjax.training import ModelConfig
-        >>> check(SweepConfig([ModelConfig("mlp")], seeds=3), gdata.load("digits"), jax.random.key(0))
+        >>> config = SweepConfig([ModelConfig("mlp")], seeds=3)
+        >>> check(config, gdata.load("digits"), jax.random.key(0))
         3
     """
     if not isinstance(data, TrainingData):
