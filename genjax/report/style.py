@@ -237,6 +237,16 @@ def key(label: str, **look: object) -> matplotlib.lines.Line2D:
     return matplotlib.lines.Line2D([], [], label=label, **look)  # pyright: ignore[reportArgumentType]
 
 
+def family_key(look: FamilyStyle) -> matplotlib.lines.Line2D:
+    """Return the entry of a family in a legend.
+
+    Example:
+        >>> family_key(family_styles(["mlp"])["mlp"]).get_label()
+        'mlp'
+    """
+    return key(look.label, color=look.color, marker=look.marker, ms=5)
+
+
 def legend(
     figure: matplotlib.figure.Figure, keys: Sequence[matplotlib.lines.Line2D], narrow: bool
 ) -> None:
