@@ -6,6 +6,6 @@ Example:
     '1 min 15 s'
 """
 
-from genjax.report import page, provenance, storage, terminal
+from genjax.report import page, provenance, storage, terminal, words
 
-__all__ = ["page", "provenance", "storage", "terminal"]
+__all__ = ["page", "provenance", "storage", "terminal", "words"]

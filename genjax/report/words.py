@@ -1,0 +1,105 @@
+"""What the numbers say, in sentences made by rule, most important first."""
+
+from genjax.metrics.practical_grid import Axes, Grid
+from genjax.report import sentences as say
+from genjax.statistics.analysis import Analysis, GridAnalysis
+
+CONVERGED = 0.9
+"""Share of bootstrap draws that must converge for an interval to pass without a warning."""
+
+
+def conclusions(analysis: Analysis) -> list[str]:
+    """Say what an analysis shows, most important first.
+
+    Which family generalizes better and whether the interval excludes zero; how far robustness and
+    novelty carry each; the bounds; how much of each trade-off point is prior; what kappa adds; what
+    the paper's choices change; what was left out. Brackets hold the intervals of the analysis.
+
+    Example:
+        >>> import pandas as pd
+        >>> empty = Analysis({}, {}, [], pd.DataFrame(columns=["protocol"]), ["mlp is left out."])
+        >>> conclusions(empty)
+        ['mlp is left out.']
+    """
+    families = analysis.families
+    sentences = say.comparison_sentences(analysis.comparisons)
+    if len(families) == 1:
+        name, only = next(iter(families.items()))
+        sentences.append(say.only_sentence(name, only.intervals.grand_means["error_mean"]))
+    sentences += [
+        say.reach_sentence(name, family.reach, _axes(family.whole.grid))
+        for name, family in families.items()
+    ]
+    for name, family in families.items():
+        found = family.intervals
+        sentences.append(say.bounds_sentence(name, family.whole.bounds, found.bounds))
+        sentences.append(
+            say.prior_sentence(
+                name, family.whole.point, family.whole.prior, found.point, found.prior_share
+            )
+        )
+        if found.converged < CONVERGED:
+            sentences.append(
+                f"Only {found.converged:.0%} of the bootstrap draws of {name} converged to a "
+                "trade-off point: read its intervals with care."
+            )
+        sentences.append(say.sensitivity_sentence(name, family.whole.spread))
+    sentences += [say.kappa_sentence(name, f.whole.redundancy) for name, f in families.items()]
+    sentences += say.paper_sentences(analysis.protocols)
+    sentences += _paper_order(analysis)
+    return [sentence for sentence in [*sentences, *analysis.dropped] if sentence]
+
+
+def grid_conclusions(name: str, grid_analysis: GridAnalysis) -> list[str]:
+    """Say what a grid without replicates shows.
+
+    Args:
+        name: what to call the grid, e.g. the family.
+        grid_analysis: from `genjax.statistics.analysis.analyse_grid`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.practical_grid import Statistics, make_grid
+        >>> from genjax.statistics.analysis import analyse_grid
+        >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
+        >>> grid = make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6))
+        >>> grid_conclusions("CLIP", analyse_grid(grid))[0]
+        'CLIP: mean error 0.250 and mean kappa distance 0.250 over 8 cells.'
+    """
+    cells = grid_analysis.grid.statistics
+    error, kappa = cells["error_mean"], cells["kappa_mean"]
+    front = int(grid_analysis.pareto.sum())
+    return [
+        f"{name}: mean error {error.mean():.3f} and mean kappa distance {kappa.mean():.3f} over "
+        f"{error.size} cells.",
+        say.prior_sentence(name, grid_analysis.point, grid_analysis.prior),
+        say.bounds_sentence(name, grid_analysis.bounds),
+        say.sensitivity_sentence(name, grid_analysis.spread),
+        say.kappa_sentence(name, grid_analysis.redundancy),
+        f"No other cell beats {front} of the {error.size} cells in error, SSIM, share of novel "
+        "classes and size at once (Pareto front).",
+        "The grid has no replicates, so no number here has an interval.",
+    ]
+
+
+def _paper_order(analysis: Analysis) -> list[str]:
+    """Say whether the paper's choices keep the order of families that the clean protocol tells."""
+    sentences = []
+    for comparison in analysis.comparisons:
+        if not comparison.excludes_zero or not set(comparison.names) <= set(analysis.paper):
+            continue
+        a, b = comparison.names
+        paper = [
+            float(analysis.paper[name].intervals.grand_means["error_mean"].value) for name in (a, b)
+        ]
+        same = (paper[0] < paper[1]) == (comparison.means[0] < comparison.means[1])
+        verb = "keep" if same else "reverse"
+        sentences.append(
+            f"The paper's choices {verb} the order of {a} and {b}: mean errors {paper[0]:.3f} and "
+            f"{paper[1]:.3f}."
+        )
+    return sentences
+
+
+def _axes(grid: Grid) -> Axes:
+    return Axes(grid.size, grid.ssim, grid.novel_share)
