@@ -33,8 +33,8 @@ def test_a_clear_difference_names_the_better_family():
     (text,) = say.comparison_sentences([pair(("cnn", "mlp"), -0.12, -0.08)])
     assert text == (
         "cnn generalizes better than mlp: mean errors 0.300 (cnn) and 0.400 (mlp), cnn minus mlp "
-        f"{MINUS}0.100 [{MINUS}0.120, {MINUS}0.080] over 8 paired seeds; the interval excludes zero "
-        "(paired t-test p = 0.01, Wilcoxon p = 0.02)."
+        f"{MINUS}0.100 [{MINUS}0.120, {MINUS}0.080] over 8 paired seeds; the interval excludes "
+        "zero (paired t-test p = 0.01, Wilcoxon p = 0.02)."
     )
     (text,) = say.comparison_sentences([pair(("cnn", "mlp"), 0.08, 0.12)])
     assert text.startswith("mlp generalizes better than cnn: mean errors 0.500 (cnn)")
