@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from genjax import errors
@@ -63,6 +63,8 @@ def launch(main: Callable[[], None]) -> None:
     """Run an experiment: refusals of genjax are one sentence on stderr and exit code 2."""
 
     def guarded(_) -> None:
+        if not FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # orbax tells every step of every save
         prepare_devices(cache=FLAGS.compilation_cache)
         try:
             main()

@@ -169,7 +169,7 @@ _RUNGS = (
     (
         "augmentation",
         ("novel_augmentation",),
-        "novel test images augmented: {0.novel_augmentation} instead of {1.novel_augmentation}",
+        "novel test images {images}",
     ),
     (
         "class_order",
@@ -194,8 +194,8 @@ _RUNGS = (
             "stop_error",
             "keep",
         ),
-        "learning rate {0.learning_rate:g}, at most {0.epochs} epochs, patience {0.patience} "
-        "instead of {1.learning_rate:g}, {1.epochs}, {1.patience}",
+        "{scaled} features, learning rate {0.learning_rate:g}, at most {0.epochs} epochs, patience "
+        "{0.patience} instead of {1.learning_rate:g}, {1.epochs}, {1.patience}",
     ),
     (
         "statistics",
@@ -238,7 +238,9 @@ def ladder(start: Protocol = PAPER, end: Protocol = CLEAN) -> tuple[Protocol, ..
         changes = {field: getattr(end, field) for field in fields}
         reached = dataclasses.replace(rungs[-1], **changes)
         if reached != rungs[-1]:
-            description = sentence.format(reached, rungs[-1])
+            images = "augmented" if reached.novel_augmentation else "left as they are"
+            scaled = "standardised" if reached.standardise else "raw"
+            description = sentence.format(reached, rungs[-1], images=images, scaled=scaled)
             rungs.append(dataclasses.replace(reached, name=name, description=description))
     if len(rungs) == 1:
         raise InvalidInputError(

@@ -6,6 +6,24 @@ Example:
     '1 min 15 s'
 """
 
-from genjax.report import page, provenance, storage, terminal, words
+from genjax.report import (
+    figures_practical,
+    figures_training,
+    page,
+    practical,
+    provenance,
+    storage,
+    terminal,
+    words,
+)
 
-__all__ = ["page", "provenance", "storage", "terminal", "words"]
+__all__ = [
+    "figures_practical",
+    "figures_training",
+    "page",
+    "practical",
+    "provenance",
+    "storage",
+    "terminal",
+    "words",
+]

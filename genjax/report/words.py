@@ -12,8 +12,9 @@ def conclusions(analysis: Analysis) -> list[str]:
     """Say what an analysis shows, most important first.
 
     Which family generalizes better and whether the interval excludes zero; how far robustness and
-    novelty carry each; the bounds; how much of each trade-off point is prior; what kappa adds; what
-    the paper's choices change; what was left out. Brackets hold the intervals of the analysis.
+    novelty carry each; how much of each trade-off point is prior; what kappa adds; what the paper's
+    choices change; what was left out. Brackets hold the intervals of the analysis. What else there
+    is to say about the trade-off points is in `details`.
 
     Example:
         >>> import pandas as pd
@@ -32,7 +33,6 @@ def conclusions(analysis: Analysis) -> list[str]:
     ]
     for name, family in families.items():
         found = family.intervals
-        sentences.append(say.bounds_sentence(name, family.whole.bounds, found.bounds))
         sentences.append(
             say.prior_sentence(
                 name, family.whole.point, family.whole.prior, found.point, found.prior_share
@@ -43,11 +43,26 @@ def conclusions(analysis: Analysis) -> list[str]:
                 f"Only {found.converged:.0%} of the bootstrap draws of {name} converged to a "
                 "trade-off point: read its intervals with care."
             )
-        sentences.append(say.sensitivity_sentence(name, family.whole.spread))
     sentences += [say.kappa_sentence(name, f.whole.redundancy) for name, f in families.items()]
     sentences += say.paper_sentences(analysis.protocols)
     sentences += _paper_order(analysis)
     return [sentence for sentence in [*sentences, *analysis.dropped] if sentence]
+
+
+def details(analysis: Analysis) -> list[str]:
+    """Say the bounds of each family and how far its trade-off point moves under open choices.
+
+    Example:
+        >>> import pandas as pd
+        >>> details(Analysis({}, {}, [], pd.DataFrame(columns=["protocol"]), []))
+        []
+    """
+    sentences = []
+    for name, family in analysis.families.items():
+        bounds = family.intervals.bounds
+        sentences.append(say.bounds_sentence(name, family.whole.bounds, bounds))
+        sentences.append(say.sensitivity_sentence(name, family.whole.spread))
+    return [sentence for sentence in sentences if sentence]
 
 
 def grid_conclusions(name: str, grid_analysis: GridAnalysis) -> list[str]:

@@ -9,7 +9,8 @@ def learning_rate_shape(config: TrainingConfig) -> optax.Schedule:
     """Return the schedule as a factor in [0, 1] of the peak learning rate.
 
     Example:
-        >>> float(learning_rate_shape(TrainingConfig(schedule="cosine", max_steps=100))(50))
+        >>> shape = learning_rate_shape(TrainingConfig(schedule="cosine", max_steps=100))
+        >>> round(float(shape(50)), 6)
         0.5
     """
     if config.schedule == "cosine":

@@ -1,0 +1,98 @@
+"""The main job: train a population, measure the practical generalization metric, report.
+
+Question: which family of networks generalizes better, over model size, robustness and share of
+novel classes, and how sure is that?
+"""
+
+import datetime
+import sys
+import time
+
+from absl import flags
+
+from experiments import commandline, configuration, stages
+from genjax import report
+from genjax.statistics import analysis as analyses
+
+FLAGS = flags.FLAGS
+TITLE = "The practical generalization metric"
+
+
+def main() -> None:
+    """Run every stage that is not done yet, and say what came out."""
+    config = FLAGS.config
+    plain = configuration.as_plain(config)
+    output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
+    if output.prepare(plain, overwrite=FLAGS.overwrite) == "complete":
+        print(
+            f"complete: {output.path} holds this very run; nothing to do (see report.html there)."
+        )
+        return
+    started = datetime.datetime.now(datetime.UTC)
+    card = {
+        "config": plain,
+        "data_fingerprint": "",
+        "seeds": [config.seed],
+        "wall_times": {},
+        "command": " ".join(sys.argv),
+        "started": started,
+    }
+    output.write_run_card(report.provenance.run_card(**card))
+    measured = stages.train_and_measure(config, output)
+    card["data_fingerprint"] = measured.plan.examples.fingerprint
+    card["seeds"] = list(range(config.sweep.seeds))
+
+    begun = time.monotonic()
+    found = analyses.analyse(
+        measured.cells,
+        {p.name: p.description for p in measured.plan.protocols},
+        draws=config.statistics.draws,
+        level=config.statistics.level,
+        seed=config.seed,
+    )
+    card["wall_times"] = {**measured.seconds, "analyse": time.monotonic() - begun}
+    written = write(output, measured, found, card)
+    summarise(found, output, written)
+
+
+def write(output, measured, found, card):
+    """Write tables, figures, the page, and the run card last."""
+    begun = time.monotonic()
+    output.write_parquet("protocols.parquet", found.protocols)
+    complete = report.provenance.run_card(**card, status="complete")
+    written = report.practical.write_population(
+        output,
+        found,
+        measured.population,
+        measured.bed,
+        measured.plan.protocols,
+        complete,
+        title=f"{TITLE}: {measured.plan.examples.name}",
+    )
+    card["wall_times"]["report"] = time.monotonic() - begun
+    card["ended"] = datetime.datetime.now(datetime.UTC)
+    written["run card"] = output.write_run_card(
+        report.provenance.run_card(**card, status="complete")
+    )
+    return written
+
+
+def summarise(found, output, written) -> None:
+    """Print the conclusions, a short table and the paths."""
+    for sentence in report.words.conclusions(found):
+        print(f"- {sentence}")
+    table = report.practical.grand_means_table(found.families)
+    kept = [0, 1, 4, 7, 8]
+    rows = [
+        [row[i] if i == 0 else report.practical.with_interval(row[i]) for i in kept]
+        for row in table.rows
+    ]
+    report.terminal.summary_table(table.caption, [table.columns[i] for i in kept], rows)
+    tables = {name: output.path / name for name in ("networks.parquet", "practical.nc")}
+    report.terminal.paths({"networks": tables["networks.parquet"], "cells": tables["practical.nc"]})
+    report.terminal.paths(written)
+
+
+if __name__ == "__main__":
+    commandline.define_flags("benchmark")
+    commandline.launch(main)

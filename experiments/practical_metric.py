@@ -1,0 +1,97 @@
+"""The practical generalization metric: of a population trained here, or of somebody else's grid.
+
+Question: how do error and kappa move with model size, robustness and share of novel classes, and
+what do the trade-off point and the bounds of Huang, Yu and Zhang (2025) make of it?
+"""
+
+import datetime
+import pathlib
+import sys
+
+import pandas as pd
+from absl import flags
+
+from experiments import benchmark, commandline
+from genjax import errors, report
+from genjax.metrics import practical
+from genjax.statistics.analysis import GridAnalysis, analyse_grid
+
+FLAGS = flags.FLAGS
+
+
+def read_grids(path: str) -> dict[str, practical.Grid]:
+    """Read a CSV with size, ssim, novel_share and the six statistics; an optional column `family`.
+
+    Raises:
+        InvalidInputError: the file cannot be read, or is not a full grid.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        first = str(error).splitlines()[0]
+        raise errors.InvalidInputError(f"grid: {path} cannot be read as CSV ({first}).") from error
+    if "family" not in table.columns:
+        return {pathlib.Path(path).stem: practical.from_table(table)}
+    parts = table.groupby("family", sort=False)
+    return {str(name): practical.from_table(part.drop(columns="family")) for name, part in parts}
+
+
+def from_grid(path: str) -> None:
+    """Analyse somebody else's grid: everything that needs no replicates."""
+    grids = read_grids(path)
+    config = {"grid": path, "name": "practical_metric"}
+    stem = pathlib.Path(path).stem
+    output = report.storage.OutputFolder(FLAGS.output or f"results/practical_metric_{stem}")
+    output.prepare(config, overwrite=FLAGS.overwrite)
+    found = {name: analyse_grid(grid) for name, grid in grids.items()}
+    for name, grid in found.items():
+        output.write_parquet(f"{_file_name(name)}_sensitivity.parquet", grid.sensitivity)
+    card = report.provenance.run_card(
+        config,
+        data_fingerprint="",
+        seeds=[],
+        wall_times={},
+        command=" ".join(sys.argv),
+        status="complete",
+        started=datetime.datetime.now(datetime.UTC),
+    )
+    title = f"{benchmark.TITLE}: {pathlib.Path(path).name}"
+    written = report.practical.write_grids(output, found, card, title=title)
+    written["trade-off"] = output.write_json("trade_off", summary(found))
+    written["run card"] = output.write_run_card(card)
+    for name, grid in found.items():
+        for sentence in report.words.grid_conclusions(name, grid):
+            print(f"- {sentence}")
+    report.terminal.paths(written)
+
+
+def summary(found: dict[str, GridAnalysis]) -> dict[str, dict[str, float]]:
+    """Return trade-off point and bounds of every family, by name."""
+    return {
+        name: {
+            "ssim": grid.point.ssim,
+            "novel_share": grid.point.novel_share,
+            "size": grid.point.size,
+            "generalization_bound": grid.bounds.generalization,
+            "diversity_bound": grid.bounds.diversity,
+        }
+        for name, grid in found.items()
+    }
+
+
+def _file_name(family: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in family) or "family"
+
+
+def main() -> None:
+    """Read a grid where one is given, train a population otherwise."""
+    if FLAGS.grid:
+        from_grid(FLAGS.grid)
+    else:
+        benchmark.main()
+
+
+if __name__ == "__main__":
+    commandline.define_flags("practical_metric")
+    flags.DEFINE_string("grid", None, "CSV of somebody else's grid; nothing is trained then.")
+    commandline.launch(main)
