@@ -1,9 +1,9 @@
-"""Per-class accuracy and confusion counts for many networks and levels, against scikit-learn and NumPy.
+"""Confusion counts for many networks and levels, against scikit-learn and NumPy.
 
-    python benchmarks/accuracy.py [--networks=64 --levels=20 --examples=10000 --classes=100] [--output=FILE]
+    python benchmarks/accuracy.py [--networks=64 --levels=20 --examples=10000 --classes=100]
 
-All forms run in one process on the same predictions and must agree exactly. The floor is reading the predictions
-once at the measured memory bandwidth.
+All forms run in one process on the same predictions and must agree exactly. The floor is reading
+the predictions once at the measured memory bandwidth.
 """
 
 import argparse
@@ -72,7 +72,9 @@ def main():
     ours_ms = rows[0]["milliseconds"]
     for row in rows:
         row["genjax_is_faster_by"] = row["milliseconds"] / ours_ms
-        print(f"{row['form']:20s} {row['milliseconds']:9.1f} ms   {row['genjax_is_faster_by']:6.1f}x")
+        print(
+            f"{row['form']:20s} {row['milliseconds']:9.1f} ms   {row['genjax_is_faster_by']:6.1f}x"
+        )
     print(f"floor: one pass over the predictions {1e3 * copy / 2:.1f} ms")
     if options.output:
         os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
@@ -81,7 +83,9 @@ def main():
             "date": datetime.date.today().isoformat(),
             "machine": machine,
             "device": jax.devices()[0].device_kind,
-            "shape": {k: getattr(options, k) for k in ("networks", "levels", "examples", "classes")},
+            "shape": {
+                k: getattr(options, k) for k in ("networks", "levels", "examples", "classes")
+            },
             "floor_milliseconds": 1e3 * copy / 2,
             "rows": rows,
         }

@@ -1,7 +1,7 @@
 """The page of the practical metric: figures, tables and sentences from an analysis."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
@@ -14,7 +14,7 @@ from genjax.report import figures_practical, figures_training, page, words
 from genjax.report.page import Section, Table
 from genjax.report.storage import Figure, OutputFolder
 from genjax.statistics.analysis import Analysis, FamilyAnalysis, GridAnalysis
-from genjax.training import Population
+from genjax.training import Population, segment
 
 PAGE = "report.html"
 _ALONG = {"size": "model size", "ssim": "SSIM", "novel_share": "novel share"}
@@ -126,6 +126,11 @@ def grand_means_table(families: Mapping[str, Any]) -> Table:
     return Table("Means over all cells and Eq 5 bounds at the trade-off point", columns, rows)
 
 
+def _records(table: pd.DataFrame) -> Iterator[Any]:
+    """Yield the rows of a table as named tuples."""
+    yield from table.itertuples()
+
+
 def _coordinates(name: str, kind: str, point: Any, intervals: Any = None) -> list[Any]:
     cells = []
     for axis in ("ssim", "novel_share", "size"):
@@ -152,7 +157,7 @@ def _spread_table(wholes: Mapping[str, GridAnalysis]) -> Table:
     rows = [
         [family, row.setting, row.ssim, row.novel_share, row.size, f"{row.converged}/{row.solves}"]
         for family, found in wholes.items()
-        for row in found.spread.itertuples()
+        for row in _records(found.spread)
     ]
     columns = ["family", "choice", "SSIM", "novel share", "parameters", "converged"]
     return Table(
@@ -227,8 +232,8 @@ def _protocol_section(output: OutputFolder, table: pd.DataFrame) -> Section:
         output,
         "protocols",
         lambda narrow: figures_practical.protocol_differences(table, narrow=narrow),
-        "Mean error under each way of reading a network, from the paper's choices to the clean ones "
-        "one at a time, and for heads that train nothing; intervals over seeds.",
+        "Mean error under each way of reading a network, from the paper's choices to the clean "
+        "ones one at a time, and for heads that train nothing; intervals over seeds.",
     )
     rows = [
         [
@@ -238,7 +243,7 @@ def _protocol_section(output: OutputFolder, table: pd.DataFrame) -> Section:
             (row.error, row.low, row.high),
             (row.difference, row.difference_low, row.difference_high),
         ]
-        for row in table.itertuples()
+        for row in _records(table)
     ]
     columns = ["family", "protocol", "what changes", "mean error", "difference from clean"]
     return Section(
@@ -267,26 +272,22 @@ def _training_section(output: OutputFolder, population: Population) -> Section:
         output,
         "training",
         lambda narrow: figures_training.training_curves(curves, threshold, narrow=narrow),
-        "Training of every group: median over the networks still running, band from the smallest to "
-        "the largest; mean cross-entropy over the training set in nats, and accuracy.",
+        "Training of every group: median over the networks still running, band from the smallest "
+        "to the largest; mean cross-entropy over the training set in nats, and accuracy.",
     )
-    table = population.table()
-    rows = []
-    for g, (_, part) in zip(population.groups, table.groupby("group"), strict=True):
-        accuracy, steps = part["metric.train_accuracy"], part["metric.steps"]
-        diverged = int((part["metric.status"] == "diverged").sum())
-        rows.append(
-            [
-                g.network.name,
-                g.cost.parameters,
-                g.cost.flops,
-                len(part),
-                diverged,
-                float(accuracy.min()),
-                float(part["metric.validation_accuracy"].mean()),
-                float(steps.median()),
-            ]
-        )
+    rows = [
+        [
+            g.network.name,
+            g.cost.parameters,
+            g.cost.flops,
+            len(g.seeds),
+            int(np.sum(g.status == segment.DIVERGED)),
+            float(np.min(g.last("accuracy"))),
+            float(np.mean(g.last("validation_accuracy"))),
+            float(np.median(g.stop_step)),
+        ]
+        for g in population.groups
+    ]
     columns = ["model", "parameters", "FLOPs per image", "networks", "diverged"]
     columns += ["lowest train accuracy", "mean validation accuracy", "median steps"]
     return Section("Training", figures=[figure], tables=[Table("Groups", columns, rows)])

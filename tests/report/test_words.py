@@ -207,10 +207,11 @@ def test_conclusions_put_the_comparison_first_and_the_losses_last():
     )
     table = protocols(0.1, 0.02, 0.0, 0.5)
     lost = "mlp with 12 parameters is left out: every network diverged."
-    found = words.conclusions(Analysis(families, paper, [gap], table, [lost]))
+    analysis = Analysis(families, paper, [gap], table, [lost])
+    found = words.conclusions(analysis)
     assert found[0].startswith("cnn generalizes better than mlp")
     assert found[-1] == lost
-    text = "\n".join(found)
+    text = "\n".join([*found, *words.details(analysis)])
     for name, one in families.items():
         bound = one.whole.bounds.generalization
         assert f"the generalization bound of {name} is {bound:.3f} [" in text
