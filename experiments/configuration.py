@@ -47,7 +47,7 @@ def sweep_config(config: Any) -> SweepConfig:
 
 
 def protocols(config: Any) -> tuple[Protocol, ...]:
-    """Return the ladder from the paper's protocol to the clean one, and the untrained heads."""
+    """Return the ladder from the paper's protocol to the clean one, and what stands beside it."""
     chosen = config.protocols
     paper = dataclasses.replace(
         protocol.PAPER, learning_rate=chosen.paper_learning_rate, epochs=chosen.paper_epochs
@@ -61,7 +61,7 @@ def protocols(config: Any) -> tuple[Protocol, ...]:
         )
         for head in (protocol.NEAREST_MEAN, protocol.NEAREST_NEIGHBOUR)
     )
-    return (*rungs, *untrained)
+    return (*rungs, protocol.FIXED_LABELS, *untrained)
 
 
 def _take(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -143,6 +143,14 @@ CLEAN = Protocol(
 )
 """The default: nothing of the test split enters the fit, all test images are treated alike."""
 
+FIXED_LABELS = dataclasses.replace(
+    CLEAN,
+    name="fixed_labels",
+    description="as clean, but every seen and novel class can be predicted at every share",
+    label_space="fixed",
+)
+"""The chance level does not move with the novel share: what is left is the effect of novelty."""
+
 NEAREST_MEAN = Protocol(
     name="nearest_mean",
     description="nearest class mean of 10 labelled images per class, nothing trained",

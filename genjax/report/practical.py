@@ -242,10 +242,12 @@ def _protocol_section(output: OutputFolder, table: pd.DataFrame) -> Section:
             row.description,
             (row.error, row.low, row.high),
             (row.difference, row.difference_low, row.difference_high),
+            row.chance_corrected,
         ]
         for row in _records(table)
     ]
     columns = ["family", "protocol", "what changes", "mean error", "difference from clean"]
+    columns += ["chance-corrected error"]
     return Section(
         "What the paper's choices change",
         figures=[figure],

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> Grid
         >>> from genjax.metrics.practical_grid import Statistics, make_grid
         >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
         >>> grid = make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6))
-        >>> analyse_grid(grid).bounds.generalization
+        >>> round(analyse_grid(grid).bounds.generalization, 6)
         0.25
     """
     point = trade_off_point(grid, options)
@@ -193,7 +193,8 @@ def analyse_family(
         DivergenceError: no network of the family is left.
         InvalidInputError: fewer than two sizes are left.
     """
-    error, kappa, labels, axes, _ = family_cells(cells, family, protocol)
+    found = family_cells(cells, family, protocol)
+    error, kappa, axes = found.error, found.kappa, found.axes
     if len(axes.size) < 2:
         raise InvalidInputError(
             f"family '{family}': found {len(axes.size)} size with surviving networks; the "
@@ -202,14 +203,26 @@ def analyse_family(
     intervals = bootstrap(
         error, kappa, axes, draws=draws, seed=seed, preset=preset, options=options, level=level
     )
-    means = np.nanmean(error, axis=-1)
     return FamilyAnalysis(
         whole=analyse_grid(intervals.grid, options),
         intervals=intervals,
         seed_errors=seed_means(error),
         reach=reach(error, axes, draws=draws, seed=seed, level=level),
-        chance_corrected=float(np.nanmean(means * labels / (labels - 1))),
+        chance_corrected=chance_corrected(found),
     )
+
+
+def chance_corrected(found: FamilyCells) -> float:
+    """Return the mean over cells of error * C / (C - 1), C the labels that could be predicted.
+
+    1 is guessing whatever the number of labels, so growing and fixed label spaces compare. Each
+    cell is the mean over the networks that are left.
+    """
+    counted = np.isfinite(found.error)
+    means = np.where(counted, found.error, 0).sum(-1) / np.maximum(counted.sum(-1), 1)
+    alive = counted.any(-1)
+    corrected = np.where(alive, means * found.labels / (found.labels - 1), 0)
+    return float((corrected.sum(1) / alive.sum(1)).mean())
 
 
 def protocol_table(
@@ -217,17 +230,18 @@ def protocol_table(
 ) -> pd.DataFrame:
     """Return the grand mean error of every family and protocol, with intervals over seeds.
 
-    Columns: family, protocol, description, error, low, high, difference (from the last rung of the
-    ladder, `clean`), difference_low, difference_high. Errors are means over sizes, levels, shares
-    and classes; differences are paired by seed.
+    Columns: family, protocol, description, error, low, high, chance_corrected, difference (from
+    `clean`), difference_low, difference_high. Errors are means over sizes, levels, shares and
+    classes; differences are paired by seed.
     """
     rows = []
     for family in cells["family"].values:
-        by_protocol = {
-            name: seed_means(family_cells(cells, str(family), name).error) for name in descriptions
-        }
+        found = {name: family_cells(cells, str(family), name) for name in descriptions}
+        by_protocol = {name: seed_means(one.error) for name, one in found.items()}
         for name, errors in by_protocol.items():
-            row = {"family": str(family), "protocol": name, "description": descriptions[name]}
+            row: dict[str, Any] = {"family": str(family), "protocol": name}
+            row["description"] = descriptions[name]
+            row["chance_corrected"] = chance_corrected(found[name])
             row |= dict(zip(("error", "low", "high"), _interval(errors, level, seed), strict=True))
             gap = _interval(errors - by_protocol["clean"], level, seed)
             names = ("difference", "difference_low", "difference_high")
