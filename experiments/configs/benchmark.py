@@ -26,6 +26,10 @@ def get_config(variant: str = "digits") -> ConfigDict:
     return config.lock()
 
 
+def _average(*channels: int) -> dict:
+    return {"channels": channels, "readout": "average"}
+
+
 def _digits() -> ConfigDict:
     config = ConfigDict()
     config.name = "benchmark"
@@ -43,12 +47,10 @@ def _digits() -> ConfigDict:
     )
     config.sweep = ConfigDict(
         {
+            # Pairs of nearly equal parameter counts: 1.4k, 2.4k, 4.4k, 8.5k, 16k.
             "models": (
-                *(("mlp", {"widths": (w, w)}) for w in (16, 32, 64, 128, 256)),
-                *(
-                    ("cnn", {"channels": (c, 2 * c), "readout": "average"})
-                    for c in (4, 6, 8, 12, 16)
-                ),
+                *(("mlp", {"widths": (w, w)}) for w in (16, 24, 40, 64, 96)),
+                *(("cnn", _average(c, 2 * c)) for c in (8, 11, 15, 21, 29)),
             ),
             "seeds": 8,
             "hyper": {"learning_rate": (0.1,), "momentum": (0.9,)},
@@ -103,12 +105,11 @@ def _fashion_mnist(config: ConfigDict) -> None:
     """Idx files as published: --config.data.source=idx:FOLDER; about 15 min on 2 cores."""
     _larger(config)
     config.data.source = "tfds:fashion_mnist"
-    config.sweep.models = (
-        *(("mlp", {"widths": (w, w)}) for w in (32, 64, 128, 256, 512)),
-        *(
-            ("cnn", {"channels": (c, 2 * c, 2 * c), "readout": "average"})
-            for c in (4, 6, 8, 12, 16)
-        ),
+    config.data.train_examples = 5_000
+    config.training.max_steps = 2_000
+    config.sweep.models = (  # 6k, 13k, 24-26k, 53-55k parameters
+        *(("mlp", {"widths": (w, w)}) for w in (8, 16, 32, 64)),
+        *(("cnn", _average(c, 2 * c, 4 * c)) for c in (8, 12, 16, 24)),
     )
 
 
@@ -124,10 +125,7 @@ def _cifar10(config: ConfigDict) -> None:
     config.training.record_every = 500
     config.training.batch_size = 128
     config.sweep.models = (
-        *(
-            ("cnn", {"channels": (c, 2 * c, 4 * c), "readout": "average"})
-            for c in (16, 24, 32, 48, 64)
-        ),
+        *(("cnn", _average(c, 2 * c, 4 * c)) for c in (16, 24, 32, 48, 64)),
         *(("resnet", {"depth": d}) for d in (8, 14, 20, 32, 44)),
     )
 
@@ -146,8 +144,8 @@ def _smoke(config: ConfigDict) -> None:
     config.sweep.models = (
         ("mlp", {"widths": (8,)}),
         ("mlp", {"widths": (16,)}),
-        ("cnn", {"channels": (4, 4), "readout": "average"}),
-        ("cnn", {"channels": (4, 8), "readout": "average"}),
+        ("cnn", _average(4, 4)),
+        ("cnn", _average(4, 8)),
     )
     config.sweep.seeds = 2
     config.training.max_steps = 50
