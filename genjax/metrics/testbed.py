@@ -136,8 +136,8 @@ def frozen_features(
 
     One compiled program per group: all sets go through it in chunks of one size.
     """
-    form = execution.choose() if form is None else form
     n = len(group.seeds)
+    form = execution.choose(networks=n) if form is None else form
     fill = np.minimum(np.arange(execution.padded(n, form)), n - 1)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], group.params)
     network = group.network

@@ -45,14 +45,14 @@ def one_device_per_core() -> None:
         return  # JAX has started already, or this platform hides its cores
 
 
-def choose(devices: list[Any] | None = None) -> Execution:
-    """Return the fastest form for the devices at hand.
+def choose(devices: list[Any] | None = None, *, networks: int | None = None) -> Execution:
+    """Return the fastest form for the devices at hand, no more of them than `networks`.
 
     Example:
         >>> choose().batch
         1
     """
-    devices = jax.devices() if devices is None else devices
+    devices = (jax.devices() if devices is None else devices)[:networks]
     mesh = Mesh(np.array(devices), (AXIS,))
     return Execution(mesh, 1 if devices[0].platform == "cpu" else None)
 

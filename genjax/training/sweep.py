@@ -290,8 +290,8 @@ def sweep(
     """
     if not isinstance(data, TrainingData):
         data = TrainingData(data)
-    form = execution.choose() if form is None else form
     groups = _plan(config, data, key)
+    form = execution.choose(networks=len(groups[0].seeds)) if form is None else form
     if checkpoints is not None:
         _refuse_foreign(pathlib.Path(checkpoints), groups)
     monitor = _monitor(data)

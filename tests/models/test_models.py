@@ -29,15 +29,16 @@ def create(name, options, shape):
 def test_contract_holds_under_jit_and_vmap(name, options, shape, getkey):
     network = create(name, options, shape)
     images = jax.random.uniform(getkey(), (3, *shape))
-    parameters, statistics = jax.vmap(network.init)(jax.random.split(getkey(), 2))
-    params = jax.vmap(network.fold)(parameters, statistics)
+    init = jax.jit(jax.vmap(lambda key: network.fold(*network.init(key))))
+    params = init(jax.random.split(getkey(), 2))
+    apply, taps_of = jax.jit(network.apply), jax.jit(network.taps)
     stacked = jax.jit(jax.vmap(network.apply, in_axes=(0, None)))(params, images)
     assert stacked.shape == (2, 3, 5)
     for i in range(2):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], params)
-        np.testing.assert_allclose(stacked[i], network.apply(one, images), atol=2e-5)
-        taps = network.taps(one, images)
-        assert list(taps)[-1] == models.FEATURES
+        np.testing.assert_allclose(stacked[i], apply(one, images), atol=2e-5)
+        taps = taps_of(one, images)
+        assert models.FEATURES in taps
         assert taps[models.FEATURES].ndim == 2
         assert len(taps) >= 3
 
@@ -45,11 +46,17 @@ def test_contract_holds_under_jit_and_vmap(name, options, shape, getkey):
 @pytest.mark.parametrize(("name", "options", "shape"), CASES)
 def test_output_layer_reads_the_features_tap(name, options, shape, getkey):
     network = create(name, options, shape)
-    params = network.fold(*network.init(getkey()))
+    params = jax.jit(lambda key: network.fold(*network.init(key)))(getkey())
     images = jax.random.uniform(getkey(), (3, *shape))
-    features = network.taps(params, images)[models.FEATURES]
-    logits = features @ params["output"]["kernel"] + params["output"]["bias"][None, :]
-    np.testing.assert_allclose(logits, network.apply(params, images), atol=1e-5)
+
+    @jax.jit
+    def both(params, images):
+        return network.taps(params, images), network.apply(params, images)
+
+    taps, expected = both(params, images)
+    logits = taps[models.FEATURES] @ params["output"]["kernel"]
+    logits = logits + params["output"]["bias"][None, :]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_known_sizes():
@@ -73,10 +80,11 @@ def test_known_sizes():
 
 def test_folded_batch_norm_equals_evaluation_mode(getkey):
     network = create("resnet", {"depth": 8}, (8, 8, 3))
-    parameters, statistics = network.init(getkey())
+    parameters, statistics = jax.jit(network.init)(getkey())
+    train_apply = jax.jit(network.train_apply)
     for _ in range(3):  # move the running statistics away from 0 and 1
         images = jax.random.uniform(getkey(), (16, 8, 8, 3)) * 3
-        _, statistics = network.train_apply(parameters, statistics, images, getkey())
+        _, statistics = train_apply(parameters, statistics, images, getkey())
     images = jax.random.uniform(getkey(), (4, 8, 8, 3))
     module = resnet.ResNet(1, 1.0, 5, "batch", "plain")
     evaluated = module.apply({"params": parameters, "batch_stats": statistics}, images, train=False)

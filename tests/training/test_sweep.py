@@ -37,8 +37,9 @@ def test_same_numbers_in_every_form(model, few_digits, small_sweep):
         execution.choose(one),  # mapped on one device
         execution.choose(one)._replace(batch=None),  # vmapped
         execution.choose(two),  # two devices, padded from 3 to 4 networks
-        execution.choose(one)._replace(batch=2),  # vmapped two by two
     ]
+    if model.name == "mlp":
+        forms.append(execution.choose(one)._replace(batch=2))  # vmapped two by two
     results = [params_of(sweep(config, few_digits, KEY, form=form)) for form in forms]
     for other in results[1:]:
         assert_same(results[0], other, 2e-5)
