@@ -34,7 +34,7 @@ class Network(NamedTuple):
         fold: `(parameters, statistics) -> params`.
         apply: `(params, images [N,H,W,C]) -> logits [N, num_classes]`.
         taps: `(params, images) -> dict` of activations in the order computed; `features` is the
-            last.
+            last (`jax.jit` sorts the keys of a dict: take the order from a call outside of it).
     """
 
     name: str
