@@ -16,6 +16,7 @@ from genjax.statistics import analysis as analyses
 
 FLAGS = flags.FLAGS
 TITLE = "The practical generalization metric"
+COMPLETE = "complete: {} holds this very run; nothing to do (see report.html there)."
 
 
 def main() -> None:
@@ -24,10 +25,10 @@ def main() -> None:
     plain = configuration.as_plain(config)
     output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
     if output.prepare(plain, overwrite=FLAGS.overwrite) == "complete":
-        print(
-            f"complete: {output.path} holds this very run; nothing to do (see report.html there)."
-        )
+        print(COMPLETE.format(output.path))
         return
+    if FLAGS.overwrite:
+        stages.forget(output)
     started = datetime.datetime.now(datetime.UTC)
     card = {
         "config": plain,

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from experiments import fields
 from genjax import data, errors
-from genjax.data import ClassSplit, Splits, shifts, splits
+from genjax.data import ClassSplit, Splits, augmentation, shifts, splits
 from genjax.metrics import protocol, testbed
 from genjax.metrics.protocol import Protocol
 from genjax.training import ModelConfig, SweepConfig, TrainingConfig
@@ -39,10 +41,14 @@ def as_plain(config: Any) -> dict[str, Any]:
 
 def sweep_config(config: Any) -> SweepConfig:
     """Return the sweep; refuses what cannot be trained."""
-    models = [ModelConfig(name, dict(options)) for name, options in config.sweep.models]
-    augmentation = tuple(config.training.augmentation)
-    rules = TrainingConfig(**{**config.training, "augmentation": augmentation})
-    hyper = {name: tuple(values) for name, values in config.sweep.hyper.items()}
+    models = [ModelConfig(name, dict(options)) for name, options in fields.models_of(config)]
+    changes = tuple(config.training.augmentation)
+    augmentation.create(changes)
+    rules = TrainingConfig(**{**config.training, "augmentation": changes})
+    hyper = {
+        name: fields.numbers(f"sweep.hyper.{name}", values)
+        for name, values in config.sweep.hyper.items()
+    }
     return SweepConfig(models, [rules], hyper, config.sweep.seeds)
 
 
@@ -83,6 +89,7 @@ def plan(config: Any) -> Plan:
         raise errors.ShiftError(
             errors.suggest("testbed.shift", config.testbed.shift, shifts.names())
         )
+    fields.check(config)
     if max(config.testbed.levels) < 1:
         raise errors.InvalidInputError(
             f"testbed.levels: found {tuple(config.testbed.levels)}; 1.0 (untouched) must be "
@@ -110,7 +117,20 @@ def plan(config: Any) -> Plan:
         _take(part, examples.labels, limit, config.seed)
         for part, limit in zip(whole, limits, strict=True)
     )
-    return Plan(examples, Splits(*parts), classes, sweep, named)
+    chosen = Splits(*parts)
+    _check_shots(named, examples, chosen)
+    fields.check_sizes(sweep, examples.image_shape, len(classes.seen))
+    return Plan(examples, chosen, classes, sweep, named)
+
+
+def _check_shots(named: Sequence[Protocol], examples: data.Examples, chosen: Splits) -> None:
+    counts = np.bincount(examples.labels[chosen.train], minlength=examples.num_classes)
+    shots = max(head.shots or 0 for head in named)
+    if shots > counts.min():
+        raise errors.SplitError(
+            f"protocols.shots: found {shots}; class '{examples.class_names[counts.argmin()]}' has "
+            f"only {counts.min()} training examples."
+        )
 
 
 def build_testbed(config: Any, plan: Plan) -> testbed.Testbed:

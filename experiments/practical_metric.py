@@ -5,6 +5,8 @@ what do the trade-off point and the bounds of Huang, Yu and Zhang (2025) make of
 """
 
 import datetime
+import hashlib
+import io
 import pathlib
 import sys
 
@@ -19,6 +21,19 @@ from genjax.statistics.analysis import GridAnalysis, analyse_grid
 FLAGS = flags.FLAGS
 
 
+def read_bytes(path: str) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        InvalidInputError: it cannot be read.
+    """
+    try:
+        return pathlib.Path(path).expanduser().read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise errors.InvalidInputError(f"grid: '{path}' cannot be read ({reason}).") from error
+
+
 def read_grids(path: str) -> dict[str, practical.Grid]:
     """Read a CSV with size, ssim, novel_share and the six statistics; an optional column `family`.
 
@@ -26,29 +41,50 @@ def read_grids(path: str) -> dict[str, practical.Grid]:
         InvalidInputError: the file cannot be read, or is not a full grid.
     """
     try:
-        table = pd.read_csv(path)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        table = pd.read_csv(io.BytesIO(read_bytes(path)))
+    except ValueError as error:  # what pandas' own refusals derive from
+        if isinstance(error, errors.GenjaxError):
+            raise
         first = str(error).splitlines()[0]
-        raise errors.InvalidInputError(f"grid: {path} cannot be read as CSV ({first}).") from error
+        raise errors.InvalidInputError(
+            f"grid: '{path}' cannot be read as CSV ({first})."
+        ) from error
     if "family" not in table.columns:
         return {pathlib.Path(path).stem: practical.from_table(table)}
-    parts = table.groupby("family", sort=False)
-    return {str(name): practical.from_table(part.drop(columns="family")) for name, part in parts}
+    if bool(table["family"].isna().to_numpy().any()):
+        row = int(table["family"].isna().to_numpy().argmax()) + 1
+        raise errors.InvalidInputError(f"grid: column 'family', row {row}: found no name.")
+    return {
+        str(name): _family_grid(str(name), part.drop(columns="family"))
+        for name, part in table.groupby("family", sort=False)
+    }
+
+
+def _family_grid(name: str, part: pd.DataFrame) -> practical.Grid:
+    try:
+        return practical.from_table(part)
+    except errors.InvalidInputError as error:
+        raise errors.InvalidInputError(
+            f"grid: among the rows of family '{name}', {error}"
+        ) from error
 
 
 def from_grid(path: str) -> None:
     """Analyse somebody else's grid: everything that needs no replicates."""
     grids = read_grids(path)
-    config = {"grid": path, "name": "practical_metric"}
+    digest = hashlib.sha256(read_bytes(path)).hexdigest()[:16]
+    config = {"grid": path, "grid_digest": digest, "name": "practical_metric"}
     stem = pathlib.Path(path).stem
     output = report.storage.OutputFolder(FLAGS.output or f"results/practical_metric_{stem}")
-    output.prepare(config, overwrite=FLAGS.overwrite)
+    if output.prepare(config, overwrite=FLAGS.overwrite) == "complete":
+        print(benchmark.COMPLETE.format(output.path))
+        return
     found = {name: analyse_grid(grid) for name, grid in grids.items()}
     for name, grid in found.items():
         output.write_parquet(f"{_file_name(name)}_sensitivity.parquet", grid.sensitivity)
     card = report.provenance.run_card(
         config,
-        data_fingerprint="",
+        data_fingerprint=digest,
         seeds=[],
         wall_times={},
         command=" ".join(sys.argv),
@@ -85,7 +121,7 @@ def _file_name(family: str) -> str:
 
 def main() -> None:
     """Read a grid where one is given, train a population otherwise."""
-    if FLAGS.grid:
+    if FLAGS.grid is not None:
         from_grid(FLAGS.grid)
     else:
         benchmark.main()

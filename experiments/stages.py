@@ -1,6 +1,7 @@
 """The stages that experiments share: train a population and measure it, saving as they go."""
 
 import concurrent.futures
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import jax
 import xarray as xr
 
 from experiments import configuration
-from genjax import report, training
+from genjax import errors, report, training
 from genjax.metrics import testbed
 from genjax.training import Population, TrainingData
 
@@ -46,23 +47,14 @@ def train_and_measure(config: Any, output: report.storage.OutputFolder) -> Measu
     seconds["load"] = time.monotonic() - started
 
     started = time.monotonic()
-    with report.terminal.progress("testbed") as advance:
+    with report.terminal.progress("testbed", unit="shifts") as advance:
         advance(0, 1, f"calibrating {config.testbed.shift}")
         bed = configuration.build_testbed(config, plan)
         advance(1, 1, f"calibrated {config.testbed.shift}")
     seconds["testbed"] = time.monotonic() - started
 
     started = time.monotonic()
-    with report.terminal.progress("training", unit="steps") as advance:
-        population = training.sweep(
-            plan.sweep,
-            data,
-            jax.random.key(config.seed),
-            checkpoints=output.path / "checkpoints",
-            checkpoint_seconds=config.checkpoint_seconds,
-            on_progress=advance,
-        )
-    output.write_parquet("networks.parquet", population.table())
+    population = _train(config, plan, data, output)
     seconds["train"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -72,8 +64,57 @@ def train_and_measure(config: Any, output: report.storage.OutputFolder) -> Measu
     return Measured(plan, population, bed, cells, seconds)
 
 
+def forget(output: report.storage.OutputFolder) -> None:
+    """Remove checkpoints and cells of whatever run is in the folder.
+
+    Raises:
+        OutputError: they cannot be removed.
+    """
+    try:
+        for folder in (output.path / "checkpoints").glob("group_*"):
+            shutil.rmtree(folder)
+        for file in (output.path / "cells").glob("group_*.nc"):
+            file.unlink()
+    except OSError as error:
+        raise errors.OutputError(
+            f"output folder '{output.path}': what another run left cannot be removed ({error})."
+        ) from error
+
+
+def _restored(output, name: str, mark: str) -> xr.Dataset | None:
+    """Return the cells of a group that this very run measured before it was stopped."""
+    if not output.exists(name):
+        return None
+    cells = output.read_netcdf(name)
+    return cells if cells.attrs.get("config_hash") == mark else None
+
+
+def _train(config, plan, data, output) -> Population:
+    """Train, and write one row per network even where none is left."""
+    try:
+        with report.terminal.progress("training", unit="steps") as advance:
+            population = training.sweep(
+                plan.sweep,
+                data,
+                jax.random.key(config.seed),
+                checkpoints=output.path / "checkpoints",
+                checkpoint_seconds=config.checkpoint_seconds,
+                on_progress=advance,
+            )
+    except errors.DivergenceError as error:
+        if error.population is None:
+            raise
+        path = output.write_parquet("networks.parquet", error.population.table())
+        raise errors.DivergenceError(
+            f"{error} Every network's last record is in {path}."
+        ) from error
+    output.write_parquet("networks.parquet", population.table())
+    return population
+
+
 def _measure(config, plan, population, bed, output) -> xr.Dataset:
     """Measure group by group; each is saved as soon as it is done."""
+    mark = report.provenance.config_hash(configuration.as_plain(config))
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
     protocols = plan.protocols
     total, done = len(population.groups) * len(protocols), 0
@@ -82,12 +123,14 @@ def _measure(config, plan, population, bed, output) -> xr.Dataset:
 
     def measure(index, device, group):
         name = f"cells/group_{index:03d}.nc"
-        if (output.path / name).exists():
+        restored = _restored(output, name, mark)
+        if restored is not None:
             on_protocol("restored", len(protocols))
-            return output.read_netcdf(name)
+            return restored
         cells = testbed.measure_group(
             group, bed, protocols, key, device=device, on_protocol=on_protocol
         )
+        cells.attrs["config_hash"] = mark
         output.write_netcdf(name, cells)
         return cells
 

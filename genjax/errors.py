@@ -1,5 +1,7 @@
 """Typed exceptions: every refusal of genjax is one of these and carries one clear sentence."""
 
+from typing import Any
+
 
 class GenjaxError(Exception):
     """Base of all refusals; the command line prints it and exits with code 2."""
@@ -26,7 +28,15 @@ class CheckpointError(GenjaxError):
 
 
 class DivergenceError(GenjaxError):
-    """No network of a population is left with finite parameters."""
+    """No network of a population is left with finite parameters.
+
+    Attributes:
+        population: the `genjax.training.Population` that diverged, for its histories; or None.
+    """
+
+    def __init__(self, sentence: str, population: object = None):
+        super().__init__(sentence)
+        self.population: Any = population
 
 
 class OutputError(GenjaxError, OSError):

@@ -117,13 +117,14 @@ def require_alive(population: Population) -> None:
     """Refuse to go on when no network is left.
 
     Raises:
-        DivergenceError: every network diverged.
+        DivergenceError: every network diverged; it carries the population.
     """
     if population.alive() == 0:
         rates = sorted({float(r) for g in population.groups for r in g.hyper.learning_rate})
         raise errors.DivergenceError(
             f"training: all {sum(len(g.seeds) for g in population.groups)} networks diverged "
-            f"(learning rates {rates}); lower sweep.hyper.learning_rate. The histories are saved."
+            f"(learning rates {rates}); lower sweep.hyper.learning_rate.",
+            population,
         )
 
 

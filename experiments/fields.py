@@ -1,0 +1,112 @@
+"""What a configuration's types leave open: contents of its tuples, and what needs the data."""
+
+import numbers as abstract
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genjax import errors, models
+from genjax.training import SweepConfig
+
+
+def numbers(name: str, values: Any) -> tuple[Any, ...]:
+    """Return a field as a tuple of numbers.
+
+    Raises:
+        InvalidInputError: it is a single value, or holds something else.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise errors.InvalidInputError(f"{name}: found {values!r}; a tuple of numbers is needed.")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, abstract.Real):
+            raise errors.InvalidInputError(f"{name}: found {value!r}; a number is needed.")
+    return tuple(values)
+
+
+def _axis(name: str, values: Any) -> tuple[Any, ...]:
+    """Return an axis of the grid: at least two different numbers."""
+    found = numbers(name, values)
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise errors.InvalidInputError(
+            f"{name}: found {found}; at least two different numbers are needed, none of them twice."
+        )
+    return found
+
+
+def models_of(config: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the pairs (name, options) of the sweep.
+
+    Raises:
+        InvalidInputError: an entry is no such pair.
+    """
+    for entry in config.sweep.models:
+        pair = isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
+        if not pair or not isinstance(entry[0], str) or not isinstance(entry[1], Mapping):
+            raise errors.InvalidInputError(
+                f"sweep.models: found {entry!r}; a pair (name, options) is needed."
+            )
+    return list(config.sweep.models)
+
+
+def check(config: Any) -> None:
+    """Refuse axes of the grid and settings of the statistics that nothing can be computed from.
+
+    Raises:
+        GenjaxError: naming the field, what was found and what is allowed.
+    """
+    levels = _axis("testbed.levels", config.testbed.levels)
+    if not all(-1 < level <= 1 for level in levels):
+        raise errors.ShiftError(f"testbed.levels: found {levels}; allowed is -1 < SSIM <= 1.")
+    counts = _axis("testbed.novel_counts", config.testbed.novel_counts)
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise errors.SplitError(
+            f"testbed.novel_counts: found {counts}; allowed are whole numbers from 0."
+        )
+    if list(counts) != sorted(counts):
+        raise errors.SplitError(f"testbed.novel_counts: found {counts}; they must ascend.")
+    if config.statistics.draws < 1:
+        raise errors.InvalidInputError(
+            f"statistics.draws: found {config.statistics.draws}; at least 1 is needed."
+        )
+    if not 0 < config.statistics.level < 1:
+        raise errors.InvalidInputError(
+            f"statistics.level: found {config.statistics.level}; it must be between 0 and 1."
+        )
+    fractions = numbers("data.fractions", config.data.fractions)
+    if min(fractions, default=0) <= 0:
+        raise errors.SplitError(
+            f"data.fractions: found {fractions}; train, validation and test are all needed."
+        )
+    for name in ("train_examples", "test_examples"):
+        if config.data[name] < 0:
+            raise errors.SplitError(
+                f"data.{name}: found {config.data[name]}; allowed are whole numbers from 0 (all)."
+            )
+
+
+def check_sizes(sweep: SweepConfig, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    """Refuse a sweep whose families do not span an axis of sizes, before anything is trained.
+
+    Raises:
+        InvalidInputError: a model cannot be made, a family has one size only, or one size twice.
+    """
+    sizes: dict[str, list[int]] = {}
+    for model in sweep.models:
+        try:
+            network = models.create(
+                model.name, image_shape=image_shape, num_classes=num_classes, **model.options
+            )
+            sizes.setdefault(network.family, []).append(models.cost(network).parameters)
+        except errors.GenjaxError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise errors.InvalidInputError(
+                f"sweep.models: {model.name} with options {dict(model.options)} makes no network "
+                f"({first})."
+            ) from error
+    for family, found in sizes.items():
+        if len(set(found)) < len(found) or len(found) < 2:
+            raise errors.InvalidInputError(
+                f"sweep.models: family '{family}' has {', '.join(map(str, found))} parameters; the "
+                "size axis needs at least two different sizes, none of them twice."
+            )
