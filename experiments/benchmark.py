@@ -5,6 +5,7 @@ novel classes, and how sure is that?
 """
 
 import datetime
+import pathlib
 import sys
 import time
 
@@ -60,6 +61,7 @@ def write(output, measured, found, card):
     """Write tables, figures, the page, and the run card last."""
     begun = time.monotonic()
     output.write_parquet("protocols.parquet", found.protocols)
+    output.write_parquet("intervals.parquet", analyses.all_intervals(found))
     complete = report.provenance.run_card(**card, status="complete")
     written = report.practical.write_population(
         output,
@@ -89,9 +91,9 @@ def summarise(found, output, written) -> None:
         for row in table.rows
     ]
     report.terminal.summary_table(table.caption, [table.columns[i] for i in kept], rows)
-    tables = {name: output.path / name for name in ("networks.parquet", "practical.nc")}
-    report.terminal.paths({"networks": tables["networks.parquet"], "cells": tables["practical.nc"]})
-    report.terminal.paths(written)
+    names = ("networks.parquet", "practical.nc", "intervals.parquet", "protocols.parquet")
+    tables = {pathlib.Path(name).stem: output.path / name for name in names}
+    report.terminal.paths({**tables, **written})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from absl import flags
 from experiments import benchmark, commandline
 from genjax import errors, report
 from genjax.metrics import practical
-from genjax.statistics.analysis import GridAnalysis, analyse_grid
+from genjax.statistics.analysis import GridAnalysis, analyse_grid, grid_dataset
 
 FLAGS = flags.FLAGS
 
@@ -80,6 +80,7 @@ def from_grid(path: str) -> None:
         print(benchmark.COMPLETE.format(output.path))
         return
     found = {name: analyse_grid(grid) for name, grid in grids.items()}
+    output.write_netcdf("practical.nc", grid_dataset(grids))
     for name, grid in found.items():
         output.write_parquet(f"{_file_name(name)}_sensitivity.parquet", grid.sensitivity)
     card = report.provenance.run_card(
@@ -102,7 +103,7 @@ def from_grid(path: str) -> None:
 
 
 def summary(found: dict[str, GridAnalysis]) -> dict[str, dict[str, float]]:
-    """Return trade-off point and bounds of every family, by name."""
+    """Return trade-off point, bounds, and what is prior of every family, by name."""
     return {
         name: {
             "ssim": grid.point.ssim,
@@ -110,6 +111,8 @@ def summary(found: dict[str, GridAnalysis]) -> dict[str, dict[str, float]]:
             "size": grid.point.size,
             "generalization_bound": grid.bounds.generalization,
             "diversity_bound": grid.bounds.diversity,
+            **{f"data_free_{k}": v for k, v in grid.data_free.coordinates().items()},
+            **{f"prior_share_{k}": v for k, v in grid.prior.items()},
         }
         for name, grid in found.items()
     }

@@ -314,5 +314,17 @@ def combine(groups: Sequence[xr.Dataset]) -> xr.Dataset:
             )
         whole: xr.Dataset = xr.concat(ordered, dim="size", **joined)
         stacked.append(whole.assign_coords(size=np.arange(len(ordered)), family=family))
-    combined: xr.Dataset = xr.concat(stacked, dim="family", join="outer", **joined)
-    return combined
+    return join_families(stacked)
+
+
+def join_families(families: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Stack data sets with a `family` coordinate; what a family does not have is NaN."""
+    joined: xr.Dataset = xr.concat(
+        families,
+        dim="family",
+        join="outer",
+        combine_attrs="drop",
+        coords="different",
+        compat="equals",
+    )
+    return joined

@@ -11,6 +11,7 @@ import xarray as xr
 from genjax.errors import DivergenceError, InvalidInputError
 from genjax.metrics import practical
 from genjax.metrics.practical_grid import Axes
+from genjax.metrics.testbed import join_families
 from genjax.metrics.tradeoff import (
     PAPER,
     TradeOff,
@@ -24,7 +25,7 @@ from genjax.metrics.tradeoff import (
 )
 from genjax.statistics import resampling
 from genjax.statistics.families import Comparison, Reach, compare_families, reach, seed_means
-from genjax.statistics.practical import Intervals, bootstrap
+from genjax.statistics.practical import Intervals, bootstrap, interval_table
 
 
 class GridAnalysis(NamedTuple):
@@ -300,6 +301,43 @@ def analyse(
         protocols=protocol_table(cells, descriptions, level=level, seed=seed),
         dropped=_dropped(cells, names),
     )
+
+
+def all_intervals(analysis: Analysis) -> pd.DataFrame:
+    """Return every number with its interval as one tidy table.
+
+    Columns: protocol, family, and those of `genjax.statistics.interval_table`.
+    """
+    parts = [
+        interval_table(one.intervals).assign(protocol=protocol, family=name)
+        for protocol, found in (("clean", analysis.families), ("paper", analysis.paper))
+        for name, one in found.items()
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    first = ["protocol", "family"]
+    return table.reindex(columns=[*first, *(c for c in table.columns if c not in first)])
+
+
+def grid_dataset(grids: Mapping[str, practical.Grid]) -> xr.Dataset:
+    """Return the six statistics of several grids, dimensions family, size, ssim, novel_share.
+
+    Families with fewer sizes are filled with NaN; `parameters` [family, size] holds the sizes.
+    """
+    axes = ("size", "ssim", "novel_share")
+    parts = [
+        xr.Dataset(
+            {name: (axes, values) for name, values in grid.statistics.items()},
+            coords={
+                "size": np.arange(len(grid.size)),
+                "parameters": ("size", grid.size),
+                "ssim": grid.ssim,
+                "novel_share": grid.novel_share,
+                "family": family,
+            },
+        )
+        for family, grid in grids.items()
+    ]
+    return join_families(parts)
 
 
 def _dropped(cells: xr.Dataset, names: Sequence[str]) -> list[str]:

@@ -131,3 +131,20 @@ def test_a_family_without_networks_is_an_error(cells):
 def test_one_surviving_size_is_too_few(cells):
     with pytest.raises(errors.InvalidInputError, match="at least 2"):
         analysis.analyse(cells.isel(size=[0]), PROTOCOLS, draws=10)
+
+
+def test_the_interval_table_holds_the_numbers_of_the_page(found):
+    table = analysis.all_intervals(found).set_index(["protocol", "family", "quantity", "name"])
+    row = table.loc[("clean", "cnn", "bound", "generalization")]
+    interval = found.families["cnn"].intervals.bounds["generalization"]
+    np.testing.assert_allclose(row[["value", "low", "high"]].astype(float), [interval])
+    assert set(table.index.get_level_values("protocol")) == {"clean", "paper"}
+
+
+def test_grids_of_families_with_different_sizes_join(found):
+    grids = {name: one.whole.grid for name, one in found.families.items()}
+    joined = analysis.grid_dataset(grids)
+    assert dict(joined.sizes) == {"family": 2, "size": 3, "ssim": 3, "novel_share": 3}
+    cell = joined["error_p10"].sel(family="cnn", size=1, ssim=0.8, novel_share=0.25)
+    assert cell == grids["cnn"].statistics["error_p10"][1, 1, 1]
+    assert np.isnan(joined["error_mean"].sel(family="cnn", size=2)).all()
