@@ -137,7 +137,7 @@ def test_the_interval_table_holds_the_numbers_of_the_page(found):
     table = analysis.all_intervals(found).set_index(["protocol", "family", "quantity", "name"])
     row = table.loc[("clean", "cnn", "bound", "generalization")]
     interval = found.families["cnn"].intervals.bounds["generalization"]
-    np.testing.assert_allclose(row[["value", "low", "high"]].astype(float), [interval])
+    np.testing.assert_allclose(row[["value", "low", "high"]].astype(float), interval)
     assert set(table.index.get_level_values("protocol")) == {"clean", "paper"}
 
 
