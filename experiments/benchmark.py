@@ -25,24 +25,25 @@ def main() -> None:
     config = FLAGS.config
     plain = configuration.as_plain(config)
     output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
-    if output.prepare(plain, overwrite=FLAGS.overwrite) == "complete":
+    if not FLAGS.overwrite and output.prepare(plain) == "complete":
         print(COMPLETE.format(output.path))
         return
+    # Nothing is written or thrown away before the whole configuration is known to work.
+    ready = stages.prepare(config)
     if FLAGS.overwrite:
+        output.prepare(plain, overwrite=True)
         stages.forget(output)
     started = datetime.datetime.now(datetime.UTC)
     card = {
         "config": plain,
-        "data_fingerprint": "",
-        "seeds": [config.seed],
+        "data_fingerprint": ready.plan.examples.fingerprint,
+        "seeds": list(range(config.sweep.seeds)),
         "wall_times": {},
         "command": " ".join(sys.argv),
         "started": started,
     }
     output.write_run_card(report.provenance.run_card(**card))
-    measured = stages.train_and_measure(config, output)
-    card["data_fingerprint"] = measured.plan.examples.fingerprint
-    card["seeds"] = list(range(config.sweep.seeds))
+    measured = stages.train_and_measure(config, ready, output)
 
     begun = time.monotonic()
     found = analyses.analyse(
@@ -97,5 +98,5 @@ def summarise(found, output, written) -> None:
 
 
 if __name__ == "__main__":
-    commandline.define_flags("benchmark")
-    commandline.launch(main)
+    commandline.define_flags()
+    commandline.launch("benchmark", main)

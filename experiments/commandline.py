@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -17,10 +18,11 @@ FLAGS = flags.FLAGS
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 
 
-def define_flags(experiment: str, *, config_required: bool = True) -> None:
+def define_flags() -> None:
     """Define --config, --output and --overwrite."""
-    default = str(CONFIGS / f"{experiment}.py") if config_required else None
-    config_flags.DEFINE_config_file("config", default, "Configuration file, FILE.py:VARIANT.")
+    # The default comes with the command line (see `launch`): given here, it would be parsed, and
+    # overrides checked against it, before anything could turn a mistake into one sentence.
+    config_flags.DEFINE_config_file("config", None, "Configuration file, FILE.py:VARIANT.")
     flags.DEFINE_string("output", None, "Folder for the results; default results/NAME.")
     flags.DEFINE_bool("overwrite", False, "Throw away what another run left in the folder.")
     flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs between runs.")
@@ -30,14 +32,28 @@ def _parse_flags(argv: list[str]) -> list[str]:
     """Parse flags; whatever is wrong with them is one sentence and exit code 2."""
     try:
         rest = FLAGS(argv)
+        if FLAGS.config is not None:
+            FLAGS.config.get("name")  # a file that could not be loaded says so when it is read
     except flags.Error as error:
-        _refuse(str(error))
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        # ml_collections raises these for fields and values that a configuration does not have.
-        _refuse(f"config: {str(error).strip(chr(34))}")
+        _refuse(_one_line(error))
+    except AttributeError as error:
+        _refuse(f"config: unknown field {_one_line(error)}")
+    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
+        # What ml_collections raises for files and values that are no configuration.
+        _refuse(f"config: {_one_line(error)}")
     if len(rest) > 1:
         _refuse(f"command line: unexpected argument '{rest[1]}'; every option starts with --.")
     return rest
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the text of an error, of the innermost one where they are nested, on one line."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if "Traceback (most recent call last)" in text:  # ml_collections passes a whole one on
+        text = re.sub(r"^[\w.]+: ", "", text.strip().splitlines()[-1])
+    return " ".join(text.rpartition("earlier failure to load: ")[2].split())
 
 
 def _refuse(sentence: str) -> NoReturn:
@@ -59,8 +75,15 @@ def prepare_devices(*, cache: bool) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def launch(main: Callable[[], None]) -> None:
-    """Run an experiment: refusals of genjax are one sentence on stderr and exit code 2."""
+def launch(experiment: str, main: Callable[[], None]) -> None:
+    """Run an experiment: refusals of genjax are one sentence on stderr and exit code 2.
+
+    Args:
+        experiment: names the configuration file that is taken where the command line names none.
+        main: the program.
+    """
+    if not any(re.match("--?config(=|$)", argument) for argument in sys.argv):
+        sys.argv.insert(1, f"--config={CONFIGS / f'{experiment}.py'}")
 
     def guarded(_) -> None:
         if not FLAGS["verbosity"].present:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments import fields
+from experiments.configs import benchmark
 from genjax import data, errors
 from genjax.data import ClassSplit, Splits, augmentation, shifts, splits
 from genjax.metrics import protocol, testbed
@@ -83,6 +84,7 @@ def plan(config: Any) -> Plan:
     Raises:
         GenjaxError: naming the field, what was found and what is allowed.
     """
+    fields.check_names(config, benchmark.get_config())
     sweep = sweep_config(config)
     named = protocols(config)
     if config.testbed.shift not in shifts.names():

@@ -4,8 +4,13 @@ import numbers as abstract
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from genjax import errors, models
 from genjax.training import SweepConfig
+
+_FREE = ("data.seen", "sweep.hyper")
+"""Fields that take more than one type, or names that only the library knows."""
 
 
 def numbers(name: str, values: Any) -> tuple[Any, ...]:
@@ -45,6 +50,39 @@ def models_of(config: Any) -> list[tuple[str, Mapping[str, Any]]]:
                 f"sweep.models: found {entry!r}; a pair (name, options) is needed."
             )
     return list(config.sweep.models)
+
+
+def check_names(config: Any, like: Any, path: str = "") -> None:
+    """Refuse fields that `like` does not have, missing ones, and values of another type.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+    for name in config:
+        if name not in like:
+            raise errors.InvalidInputError(
+                errors.suggest(f"config: {path}{name}", name, list(like))
+            )
+    for name, example in like.items():
+        field = f"{path}{name}"
+        if name not in config:
+            raise errors.InvalidInputError(f"config: the field {field} is missing.")
+        if field in _FREE:
+            continue
+        value = config[name]
+        if isinstance(example, Mapping | ConfigDict):
+            if not isinstance(value, Mapping | ConfigDict):
+                raise errors.InvalidInputError(
+                    f"config: {field}: found {value!r}; allowed are fields."
+                )
+            check_names(value, example, f"{field}.")
+            continue
+        kind = type(example)
+        kinds = (int, float) if kind is float else (tuple, list) if kind is tuple else (kind,)
+        if not isinstance(value, kinds) or isinstance(value, bool) != (kind is bool):
+            raise errors.InvalidInputError(
+                f"config: {field}: found {value!r}; allowed is {kind.__name__}."
+            )
 
 
 def check(config: Any) -> None:

@@ -131,6 +131,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commandline.define_flags("practical_metric")
+    commandline.define_flags()
     flags.DEFINE_string("grid", None, "CSV of somebody else's grid; nothing is trained then.")
-    commandline.launch(main)
+    commandline.launch("practical_metric", main)

@@ -34,8 +34,24 @@ class Measured(NamedTuple):
     seconds: Mapping[str, float]
 
 
-def train_and_measure(config: Any, output: report.storage.OutputFolder) -> Measured:
-    """Run every stage up to the cells; a second run goes on where the first one stopped."""
+class Ready(NamedTuple):
+    """A configuration that is known to work.
+
+    Attributes:
+        plan: the checked configuration.
+        data: what the networks see.
+        bed: the testbed.
+        seconds: wall time per stage.
+    """
+
+    plan: configuration.Plan
+    data: TrainingData
+    bed: testbed.Testbed
+    seconds: Mapping[str, float]
+
+
+def prepare(config: Any) -> Ready:
+    """Load and check everything and calibrate the shift; nothing is trained or written."""
     seconds = {}
     started = time.monotonic()
     plan = configuration.plan(config)
@@ -52,9 +68,14 @@ def train_and_measure(config: Any, output: report.storage.OutputFolder) -> Measu
         bed = configuration.build_testbed(config, plan)
         advance(1, 1, f"calibrated {config.testbed.shift}")
     seconds["testbed"] = time.monotonic() - started
+    return Ready(plan, data, bed, seconds)
 
+
+def train_and_measure(config: Any, ready: Ready, output: report.storage.OutputFolder) -> Measured:
+    """Run every stage up to the cells; a second run goes on where the first one stopped."""
+    plan, bed, seconds = ready.plan, ready.bed, dict(ready.seconds)
     started = time.monotonic()
-    population = _train(config, plan, data, output)
+    population = _train(config, plan, ready.data, output)
     seconds["train"] = time.monotonic() - started
 
     started = time.monotonic()
