@@ -1,0 +1,65 @@
+"""The programs, started as a user starts them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def start(program: str, *arguments: str, **options) -> subprocess.Popen:
+    """Start `python -m experiments.PROGRAM` without the compilation cache."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{program}", *arguments, "--nocompilation_cache"],
+        cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """A function that starts a program and returns the running process."""
+    return start
+
+
+@pytest.fixture(scope="session")
+def run():
+    """A function that runs a program to its end; returns (exit code, stdout, stderr)."""
+
+    def to_end(program: str, *arguments: str) -> tuple[int, str, str]:
+        process = start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    return to_end
+
+
+@pytest.fixture(scope="session")
+def refused(run):
+    """A function that runs what must be refused, and returns the sentence after `error:`."""
+
+    def sentence(program: str, *arguments: str) -> str:
+        code, _, err = run(program, *arguments)
+        assert code == 2, err
+        assert "Traceback" not in err
+        lines = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, err
+        assert err.rstrip().endswith(lines[0])
+        return lines[0].removeprefix("error: ")
+
+    return sentence
+
+
+@pytest.fixture(scope="session")
+def smoke(run, tmp_path_factory):
+    """One whole run of the smallest variant: (folder, stdout, arguments)."""
+    folder = tmp_path_factory.mktemp("smoke") / "results"
+    arguments = ("--config=experiments/configs/benchmark.py:smoke", f"--output={folder}")
+    code, out, err = run("benchmark", *arguments)
+    assert code == 0, err
+    return folder, out, arguments
