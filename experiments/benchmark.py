@@ -55,7 +55,7 @@ def main() -> None:
     )
     card["wall_times"] = {**measured.seconds, "analyse": time.monotonic() - begun}
     written = write(output, measured, found, card)
-    summarise(found, output, written)
+    summarise(measured.population, found, output, written)
 
 
 def write(output, measured, found, card):
@@ -81,9 +81,10 @@ def write(output, measured, found, card):
     return written
 
 
-def summarise(found, output, written) -> None:
+def summarise(population, found, output, written) -> None:
     """Print the conclusions, a short table and the paths."""
-    for sentence in report.words.conclusions(found):
+    warnings = report.practical.training_sentences(population)
+    for sentence in [*warnings, *report.words.conclusions(found)]:
         print(f"- {sentence}")
     table = report.practical.grand_means_table(found.families)
     kept = [0, 1, 4, 7, 8]

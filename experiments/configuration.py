@@ -71,8 +71,8 @@ def protocols(config: Any) -> tuple[Protocol, ...]:
     return (*rungs, protocol.FIXED_LABELS, *untrained)
 
 
-def _take(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    if not count or count >= len(indices):
+def _take(indices: np.ndarray, labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    if count is None or count >= len(indices):
         return indices
     chosen = splits.nested_subsets(labels[indices], [count], seed=seed)[0]
     return np.sort(indices[chosen])
@@ -113,8 +113,9 @@ def plan(config: Any) -> Plan:
     whole = splits.stratified(
         examples, tuple(config.data.fractions), seed=config.seed, is_test=examples.is_test
     )
-    train_limit = config.data.train_examples
-    limits = (train_limit, train_limit // 4, config.data.test_examples)
+    train_limit = config.data.train_examples or None  # 0 takes all
+    validation_limit = None if train_limit is None else max(train_limit // 4, 1)
+    limits = (train_limit, validation_limit, config.data.test_examples or None)
     parts = (
         _take(part, examples.labels, limit, config.seed)
         for part, limit in zip(whole, limits, strict=True)

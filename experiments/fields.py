@@ -101,6 +101,17 @@ def check(config: Any) -> None:
         )
     if list(counts) != sorted(counts):
         raise errors.SplitError(f"testbed.novel_counts: found {counts}; they must ascend.")
+    if isinstance(config.data.seen, int) and config.data.seen < 2:
+        raise errors.SplitError(
+            f"data.seen: found {config.data.seen}; a head needs at least 2 classes to choose from."
+        )
+    settings = {name: tuple(values) for name, values in config.sweep.hyper.items()}
+    several = [name for name, values in settings.items() if len(values) > 1]
+    if several:
+        raise errors.InvalidInputError(
+            f"sweep.hyper.{several[0]}: found {settings[several[0]]}; the practical metric takes "
+            "one setting (its replicates are seeds, and a grid would count settings as seeds)."
+        )
     if config.statistics.draws < 1:
         raise errors.InvalidInputError(
             f"statistics.draws: found {config.statistics.draws}; at least 1 is needed."

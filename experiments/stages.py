@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import xarray as xr
 
+import genjax
 from experiments import configuration
 from genjax import errors, report, training
 from genjax.metrics import testbed
@@ -135,7 +136,14 @@ def _train(config, plan, data, output) -> Population:
 
 def _measure(config, plan, population, bed, output) -> xr.Dataset:
     """Measure group by group; each is saved as soon as it is done."""
-    mark = report.provenance.config_hash(configuration.as_plain(config))
+    # Training sees seen classes only, so its checkpoints cannot tell that other images changed.
+    mark = report.provenance.config_hash(
+        {
+            "config": configuration.as_plain(config),
+            "data": plan.examples.fingerprint,
+            "version": genjax.__version__,
+        }
+    )
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
     protocols = plan.protocols
     total, done = len(population.groups) * len(protocols), 0

@@ -42,7 +42,7 @@ class Protocol:
             which; with `early_stopping="none"` it is always the last.
         novel_augmentation: test images of novel classes are augmented, seen ones are not (the
             paper).
-        novel_order: novel classes enter in the `listed` order, or in an order drawn `per_seed`.
+        novel_order: novel classes enter in the `listed` order, or turned by one class `per_seed`.
         preset: of the six statistics: `paper` (its mixture of ddof) or `clean`.
         learning_rate: of AdamW.
         weight_decay: decoupled, of AdamW, on weights and bias; .01 is PyTorch's default.

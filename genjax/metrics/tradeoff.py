@@ -34,6 +34,9 @@ Interpolant = Callable[[Host], Host]
 STEP = float(np.sqrt(np.finfo(np.float64).eps))
 """Forward-difference step of F, the one with which the paper's solver differentiates."""
 
+SAME = 0.05
+"""Share of an axis within which data and prior are said to want the same."""
+
 _SLACK_JACOBIAN = np.hstack([-np.eye(3), np.eye(3)])
 _INTERPOLATIONS = ("delaunay", "multilinear")
 _SIZE_SCALES = ("linear", "log")
@@ -208,15 +211,27 @@ def data_only_point(grid: Grid) -> TradeOff:
     )
 
 
-def prior_share(measured: TradeOff, data_free: TradeOff, data_only: TradeOff) -> dict[str, float]:
+def prior_share(
+    measured: TradeOff,
+    data_free: TradeOff,
+    data_only: TradeOff,
+    axes: Axes | Grid | None = None,
+) -> dict[str, float]:
     """Say how much of each coordinate of a measured point is prior.
 
-    `1 - |p - p0| / |q - p0|`, clipped to [0, 1], with p the measured point, p0 the data-free point
-    and q the point that the data alone want. 1: the data did not move the point; 0: it went all
-    the way to where the data want it.
+    `1 - (p - p0) / (q - p0)`, clipped to [0, 1], with p the measured point, p0 the data-free point
+    and q the point that the data alone want. 1: the data did not move the point towards where they
+    want it; 0: it went all the way.
+
+    Args:
+        measured: p.
+        data_free: p0.
+        data_only: q.
+        axes: of the grid; a coordinate for which q and p0 are nearer than `SAME` of its axis has
+            no share, since a ratio of two such numbers is noise. None compares with equality only.
 
     Returns:
-        Axis -> share in [0, 1]; NaN where q = p0 (data and prior want the same).
+        Axis -> share in [0, 1]; NaN where data and prior want the same.
 
     Example:
         >>> points = [TradeOff(s, 0.3, 9.0, 0.0, True, {}) for s in (0.8, 0.7, 0.9)]
@@ -226,10 +241,11 @@ def prior_share(measured: TradeOff, data_free: TradeOff, data_only: TradeOff) ->
     shares = {}
     for axis in AXES:
         p, p0, q = (getattr(point, axis) for point in (measured, data_free, data_only))
-        if np.isclose(q, p0, rtol=1e-9, atol=1e-9):
+        width = 0.0 if axes is None else SAME * float(np.ptp(getattr(axes, axis)))
+        if abs(q - p0) <= width or np.isclose(q, p0, rtol=1e-9, atol=1e-9):
             shares[axis] = float("nan")
         else:
-            shares[axis] = float(np.clip(1 - abs(p - p0) / abs(q - p0), 0, 1))
+            shares[axis] = float(np.clip(1 - (p - p0) / (q - p0), 0, 1))
     return shares
 
 
@@ -264,7 +280,8 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
     """Give the range (largest minus smallest) of each coordinate per setting of `sensitivity`.
 
     Returns:
-        One row per setting: setting, ssim, novel_share, size, solves, converged (how many did).
+        One row per setting: setting, ssim, novel_share, size, solves, converged (how many did; a
+        start that ends more than 1e-3 above the best objective of all starts did not).
 
     Example:
         >>> rows = [("start", 0.7, 0.3, 10.0, True), ("start", 0.8, 0.3, 12.0, True)]
@@ -272,6 +289,11 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
         >>> spread(pd.DataFrame(rows, columns=columns))["size"].tolist()
         [2.0]
     """
+    # A start from which the solver ends above the best is stuck, whatever it reports itself.
+    if "objective" in table:
+        starts = table["setting"] == "start"
+        stuck = starts & (table["objective"] > table.loc[starts, "objective"].min() + 1e-3)
+        table = table.assign(converged=table["converged"] & ~stuck)
     groups = table.groupby("setting", sort=False)
     ranges = groups[["ssim", "novel_share", "size"]].agg(np.ptp)
     return ranges.assign(solves=groups.size(), converged=groups["converged"].sum()).reset_index()

@@ -53,8 +53,23 @@ def write_population(
         _training_section(output, population),
         _shift_section(output, bed, protocols),
     ]
-    text = page.render(title, words.conclusions(analysis), sections, card)
+    sentences = [*training_sentences(population), *words.conclusions(analysis)]
+    text = page.render(title, sentences, sections, card)
     return {"page": output.write_text(PAGE, text), "figures": output.path / "figures"}
+
+
+def training_sentences(population: Population) -> list[str]:
+    """Say it when networks ended without reaching the threshold that was to stop them."""
+    asked = [g for g in population.groups if g.training.stop == "cross_entropy"]
+    missed = [(g, g.status != segment.REACHED) for g in asked]
+    count, total = sum(int(m.sum()) for _, m in missed), sum(len(g.seeds) for g in asked)
+    if not count:
+        return []
+    lowest = min(float(np.min(g.last("accuracy")[m])) for g, m in missed if m.any())
+    return [
+        f"{count} of {total} networks did not reach the training loss that was asked for (lowest "
+        f"training accuracy {lowest:.3f}): what follows compares networks not trained alike."
+    ]
 
 
 def write_grids(
@@ -143,11 +158,16 @@ def _point_rows(name: str, found: GridAnalysis, intervals: Any = None) -> list[l
     rows = [_coordinates(name, "measured (Eq 4)", found.point, intervals)]
     rows.append(_coordinates(name, "without data (F = 0)", found.data_free))
     rows.append(_coordinates(name, "data alone (smallest F)", found.data_only))
-    prior = found.prior
-    return [
-        *rows,
-        [name, "share that is prior", *(prior[a] for a in ("ssim", "novel_share", "size"))],
+    return rows
+
+
+def _prior_table(wholes: Mapping[str, GridAnalysis]) -> Table:
+    rows = [
+        [name, *(100 * found.prior[axis] for axis in ("ssim", "novel_share", "size"))]
+        for name, found in wholes.items()
     ]
+    columns = ["family", "SSIM", "novel share", "parameters"]
+    return Table("Share of each coordinate that is prior", columns, rows, ("", "%", "%", "%"))
 
 
 _POINT_COLUMNS = ("family", "point", "SSIM", "novel share", "parameters")
@@ -200,17 +220,21 @@ def _trade_off_section(output: OutputFolder, analysis: Analysis) -> Section:
     for name, found in analysis.paper.items():
         rows += _point_rows(f"{name}, paper", found.whole, found.intervals.point)
     wholes = {name: found.whole for name, found in analysis.families.items()}
+    whole_by_protocol = {f"{name}, clean": found for name, found in wholes.items()}
+    whole_by_protocol |= {f"{name}, paper": f.whole for name, f in analysis.paper.items()}
     return Section(
         "The trade-off point and how much of it is prior",
         paragraphs=words.details(analysis),
         figures=[_trade_off_figure(output, analysis.families)],
         tables=[
             Table("Trade-off points", _POINT_COLUMNS, rows),
+            _prior_table(whole_by_protocol),
             _spread_table(wholes),
             _pareto_table(wholes),
         ],
-        note="Share that is prior: 1 = the data did not move the coordinate from where the formula "
-        "puts it without data, 0 = it lies where the data alone put it.",
+        note="Share that is prior: 100 % = the data did not move the coordinate from where the "
+        "formula puts it without data towards where the data alone want it, 0 % = it lies there; "
+        "no share where the two want nearly the same (within 5 % of the axis).",
     )
 
 
@@ -221,6 +245,7 @@ def _grid_trade_off_section(output: OutputFolder, grids: Mapping[str, GridAnalys
         figures=[_trade_off_figure(output, grids)],
         tables=[
             Table("Trade-off points", _POINT_COLUMNS, rows),
+            _prior_table(grids),
             _spread_table(grids),
             _pareto_table(grids),
         ],

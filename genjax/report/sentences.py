@@ -270,15 +270,39 @@ def _comparison_sentence(comparison: Comparison) -> str:
         f"mean errors {mean_a:.3f} ({a}) and {mean_b:.3f} ({b}), {a} minus {b} "
         f"{gap} over {comparison.pairs} paired seeds"
     )
+    if comparison.over_classes is not None:
+        wide = comparison.over_classes
+        digits = _resolving(wide)
+        shared += f" and [{digits(wide.low)}, {digits(wide.high)}] over seeds and classes"
     if comparison.excludes_zero:
         loser = b if comparison.winner == a else a
         text = (
-            f"{comparison.winner} generalizes better than {loser}: {shared}; the interval excludes "
-            f"zero ({tests})."
+            f"{comparison.winner} generalizes better than {loser}: {shared}; "
+            f"{_intervals(comparison)} zero ({tests})."
         )
     else:
-        text = f"{a} and {b} cannot be told apart: {shared}; the interval includes zero ({tests})."
+        text = (
+            f"{a} and {b} cannot be told apart: {shared}; {_intervals(comparison)} zero ({tests})."
+        )
+    if comparison.over_classes is not None:
+        text += (
+            " Both intervals take the split into seen and novel classes and the images as given."
+        )
     return text + _doubt(comparison)
+
+
+def _intervals(comparison: Comparison) -> str:
+    """Say which intervals exclude zero, up to the word zero."""
+    gap, wide = comparison.difference, comparison.over_classes
+    seeds = gap.low > 0 or gap.high < 0
+    if wide is None:
+        return "the interval excludes" if seeds else "the interval includes"
+    classes = wide.low > 0 or wide.high < 0
+    if seeds == classes:
+        return "both intervals exclude" if seeds else "both intervals include"
+    if seeds:
+        return "the first interval excludes, the second includes"
+    return "the first interval includes, the second excludes"
 
 
 def _doubt(comparison: Comparison) -> str:
@@ -286,7 +310,8 @@ def _doubt(comparison: Comparison) -> str:
     if comparison.pairs < WILCOXON_PAIRS:
         return f" With {comparison.pairs} pairs Wilcoxon's test cannot reach p < {SIGNIFICANT}."
     found = [comparison.t_pvalue < SIGNIFICANT, comparison.wilcoxon_pvalue < SIGNIFICANT]
-    if all(agrees == comparison.excludes_zero for agrees in found):
+    over_seeds = comparison.difference.low > 0 or comparison.difference.high < 0
+    if all(agrees == over_seeds for agrees in found):
         return ""
     return " Interval and tests do not agree: this is a borderline case."
 

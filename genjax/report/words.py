@@ -100,19 +100,20 @@ def grid_conclusions(name: str, grid_analysis: GridAnalysis) -> list[str]:
 def _paper_order(analysis: Analysis) -> list[str]:
     """Say whether the paper's choices keep the order of families that the clean protocol tells."""
     sentences = []
-    for comparison in analysis.comparisons:
-        if not comparison.excludes_zero or not set(comparison.names) <= set(analysis.paper):
+    clean = {comparison.names: comparison for comparison in analysis.comparisons}
+    for paper in analysis.paper_comparisons:
+        comparison = clean.get(paper.names)
+        if comparison is None or not comparison.excludes_zero:
             continue
-        a, b = comparison.names
-        paper = [
-            float(analysis.paper[name].intervals.grand_means["error_mean"].value) for name in (a, b)
-        ]
-        same = (paper[0] < paper[1]) == (comparison.means[0] < comparison.means[1])
-        verb = "keep" if same else "reverse"
-        sentences.append(
-            f"The paper's choices {verb} the order of {a} and {b}: mean errors {paper[0]:.3f} and "
-            f"{paper[1]:.3f}."
-        )
+        a, b = paper.names
+        means = f"mean errors {paper.means[0]:.3f} and {paper.means[1]:.3f}"
+        if not paper.excludes_zero:
+            sentences.append(
+                f"Under the paper's choices {a} and {b} cannot be told apart: {means}."
+            )
+        else:
+            verb = "keep" if paper.winner == comparison.winner else "reverse"
+            sentences.append(f"The paper's choices {verb} the order of {a} and {b}: {means}.")
     return sentences
 
 

@@ -24,7 +24,15 @@ from genjax.metrics.tradeoff import (
     trade_off_point,
 )
 from genjax.statistics import resampling
-from genjax.statistics.families import Comparison, Reach, compare_families, reach, seed_means
+from genjax.statistics.families import (
+    Comparison,
+    Reach,
+    compare_families,
+    difference_over_classes,
+    reach,
+    seed_means,
+    student_stretch,
+)
 from genjax.statistics.practical import Intervals, bootstrap, interval_table
 
 
@@ -82,7 +90,9 @@ class Analysis(NamedTuple):
         paper: the same under the protocol `paper`, where it was measured.
         comparisons: every pair of families.
         protocols: one row per family and protocol.
-        dropped: sentences about sizes left out because every network diverged.
+        dropped: sentences about what was left out: sizes of which every network diverged, and
+            comparisons that too few seeds allow.
+        paper_comparisons: every pair of families under the protocol `paper`.
     """
 
     families: dict[str, FamilyAnalysis]
@@ -90,6 +100,7 @@ class Analysis(NamedTuple):
     comparisons: list[Comparison]
     protocols: pd.DataFrame
     dropped: list[str]
+    paper_comparisons: list[Comparison] = []  # noqa: RUF012
 
 
 def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> GridAnalysis:
@@ -112,7 +123,7 @@ def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> Grid
         bounds=practical.generalization_and_diversity(grid, point),
         data_free=free,
         data_only=only,
-        prior=prior_share(point, free, only),
+        prior=prior_share(point, free, only, grid),
         sensitivity=solves,
         spread=spread(solves),
         redundancy=practical.redundancy(grid),
@@ -256,8 +267,10 @@ def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float
         mean = float(values.mean()) if len(values) else float("nan")
         return mean, float("nan"), float("nan")
     taken = resampling.bootstrap_indices(2000, len(values), seed=seed)
-    low, high = resampling.percentile_interval(values[taken].mean(1), level, units=len(values))
-    return float(values.mean()), float(low), float(high)
+    low, high = resampling.percentile_interval(values[taken].mean(1), level)
+    # Few seeds: the same stretch as between families (a plain interval of two covers 50 %).
+    mean, stretch = float(values.mean()), student_stretch(len(values), level)
+    return mean, mean + stretch * (float(low) - mean), mean + stretch * (float(high) - mean)
 
 
 def analyse(
@@ -288,18 +301,19 @@ def analyse(
         return {f: analyse_family(cells, f, protocol, preset=protocol, **shared) for f in names}
 
     clean = under("clean")
-    comparisons = [
-        compare_families(
-            clean[a].seed_errors, clean[b].seed_errors, names=(a, b), level=level, seed=seed
-        )
-        for a, b in itertools.combinations(names, 2)
-    ]
+    comparisons, refused = _compare(cells, names, "clean", level=level, seed=seed)
+    in_paper, _ = (
+        _compare(cells, names, "paper", level=level, seed=seed)
+        if "paper" in descriptions
+        else ([], [])
+    )
     return Analysis(
         families=clean,
         paper=under("paper"),
         comparisons=comparisons,
+        paper_comparisons=in_paper,
         protocols=protocol_table(cells, descriptions, level=level, seed=seed),
-        dropped=_dropped(cells, names),
+        dropped=[*refused, *_dropped(cells, names)],
     )
 
 
@@ -338,6 +352,23 @@ def grid_dataset(grids: Mapping[str, practical.Grid]) -> xr.Dataset:
         for family, grid in grids.items()
     ]
     return join_families(parts)
+
+
+def _compare(cells: xr.Dataset, names: Sequence[str], protocol: str, *, level: float, seed: int):
+    """Return the comparisons of all pairs of families, and sentences about those that cannot be."""
+    found, refused = [], []
+    one = {name: family_cells(cells, name, protocol) for name in names}
+    for a, b in itertools.combinations(names, 2):
+        options = {"level": level, "seed": seed}
+        errors_of = [seed_means(one[name].error) for name in (a, b)]
+        try:
+            over_classes = difference_over_classes(one[a].error, one[b].error, **options)
+            found.append(
+                compare_families(*errors_of, names=(a, b), over_classes=over_classes, **options)
+            )
+        except InvalidInputError as error:
+            refused.append(f"{a} and {b} are not compared: {error}")
+    return found, refused
 
 
 def _dropped(cells: xr.Dataset, names: Sequence[str]) -> list[str]:

@@ -35,9 +35,10 @@ class Comparison(NamedTuple):
         wilcoxon_statistic: Wilcoxon's signed-rank test.
         wilcoxon_pvalue: two-sided.
         pairs: seeds that have a value in both families.
-        excludes_zero: whether the interval of the difference excludes zero.
-        winner: the family with the lower mean if the interval excludes zero, else
-            "indistinguishable".
+        excludes_zero: whether the interval of the difference excludes zero, and the one over
+            seeds and classes too where it is given.
+        winner: the family with the lower mean if `excludes_zero`, else "indistinguishable".
+        over_classes: the difference with an interval over seeds and classes; None if not given.
     """
 
     names: tuple[str, str]
@@ -50,6 +51,7 @@ class Comparison(NamedTuple):
     pairs: int
     excludes_zero: bool
     winner: str
+    over_classes: Interval | None = None
 
 
 class Reach(NamedTuple):
@@ -88,6 +90,7 @@ def compare_families(
     b: Float[Array | Host, "..."],
     *,
     names: tuple[str, str] = ("a", "b"),
+    over_classes: Interval | None = None,
     level: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
@@ -103,6 +106,7 @@ def compare_families(
         a: one value per seed `[R]`, such as `seed_means` gives; NaN where the seed failed.
         b: the same of the other family, seed by seed.
         names: what to call them.
+        over_classes: from `difference_over_classes`; a winner must win over both.
         level: nominal coverage of the interval.
         draws: bootstrap draws.
         seed: seed of the draws.
@@ -131,10 +135,12 @@ def compare_families(
     gaps = first - second
     indices = bootstrap_indices(draws, len(gaps), seed=seed)
     low, high = percentile_interval(gaps[indices].mean(1), level)
-    mean, stretch = float(gaps.mean()), _stretch(len(gaps), level)
+    mean, stretch = float(gaps.mean()), student_stretch(len(gaps), level)
     ends = (mean + stretch * (float(end) - mean) for end in (low, high))
     difference = Interval(mean, *ends)
-    excludes = bool(difference.low > 0 or difference.high < 0)
+    excludes = _excludes_zero(difference)
+    if over_classes is not None:
+        excludes = excludes and _excludes_zero(over_classes)
     better = names[0] if difference.value < 0 else names[1]
     return Comparison(
         names,
@@ -144,7 +150,58 @@ def compare_families(
         pairs=len(gaps),
         excludes_zero=excludes,
         winner=better if excludes else INDISTINGUISHABLE,
+        over_classes=over_classes,
     )
+
+
+def difference_over_classes(
+    a: PerClass, b: PerClass, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Difference of two families' grand means with an interval over seeds and classes.
+
+    A draw takes the same seeds and the same classes of both families: what one set of classes
+    favours by chance then shows as width. Expanded percentiles, as in `percentile_interval`.
+
+    Args:
+        a: per-class errors `[S, R, L, Z, C]`, NaN = does not count.
+        b: the same of the other family; the number of sizes may differ.
+        draws: bootstrap draws.
+        seed: seed of the draws.
+        level: nominal coverage.
+
+    Raises:
+        InvalidInputError: seeds, levels, shares or classes of the two differ.
+
+    Example:
+        >>> import numpy as np
+        >>> a = np.random.default_rng(0).random((2, 6, 3, 2, 5)) / 10
+        >>> difference_over_classes(a, a + 0.3, draws=50).high < -0.25
+        True
+    """
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if first.shape[1:] != second.shape[1:]:
+        raise InvalidInputError(
+            f"b: found shape {second.shape[1:]} behind the sizes; a has {first.shape[1:]}."
+        )
+    plan = plan_draws(np.concatenate([first, second]), draws, seed=seed)
+
+    def mean(values: Host, taken: Host, classes: Host) -> float:
+        means = _class_means(values[..., classes])
+        weight = np.einsum("srlz,r->slz", ~np.isnan(means), taken)
+        summed = np.einsum("srlz,r->slz", np.nan_to_num(means), taken)
+        return float(np.mean(summed[weight > 0] / weight[weight > 0]))
+
+    def gap(taken: Host, classes: Host) -> float:
+        return mean(first, taken, classes) - mean(second, taken, classes)
+
+    value = gap(np.ones(first.shape[1]), np.arange(first.shape[-1]))
+    drawn = np.array([gap(*pair) for pair in zip(plan.seeds, plan.classes, strict=True)])
+    low, high = percentile_interval(drawn, level, units=plan.units)
+    return Interval(value, float(low), float(high))
+
+
+def _excludes_zero(interval: Interval) -> bool:
+    return bool(interval.low > 0 or interval.high < 0)
 
 
 def reach(
@@ -254,7 +311,7 @@ def _last_borne(values: Host, errors: Host, limit: float, interpolate: bool) -> 
     return float(x0 + (x1 - x0) * (limit - y0) / (y1 - y0))
 
 
-def _stretch(pairs: int, level: float) -> float:
+def student_stretch(pairs: int, level: float) -> float:
     """Ratio of Student's interval with the unbiased variance to the normal one without."""
     student, normal = stats.t.ppf((1 + level) / 2, pairs - 1), stats.norm.ppf((1 + level) / 2)
     return float(np.sqrt(pairs / (pairs - 1)) * student / normal)

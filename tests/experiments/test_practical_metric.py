@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from experiments import practical_metric
-from genjax import errors
+from experiments import practical_metric, stages
+from genjax import errors, report
 from genjax.metrics import practical
 
 AXES = ("size", "ssim", "novel_share")
@@ -70,30 +70,27 @@ def test_killed_twice_and_run_again_gives_the_cells_of_an_uninterrupted_run(
     code, out, err = run(*command)
     assert code == 0, err
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # measured once
-    assert "- At" in out or "trade-off point of mlp" in out
+    assert "trade-off point of mlp" in out
     assert json.loads((folder / "run.json").read_text())["status"] == "complete"
     again = xr.load_dataset(folder / "practical.nc", engine="h5netcdf")
     whole = xr.load_dataset(smoke[0] / "practical.nc", engine="h5netcdf")
     assert again["family"].values.tolist() == ["mlp"]
     for name in ("error", "kappa", "kappa_multiclass", "labels", "parameters"):
-        dims = again[name].dims
-        expected = whole[name].sel(family=["mlp"]).transpose(*dims)
-        np.testing.assert_array_equal(again[name], expected)
+        one, other = (cells.sel(family="mlp")[name] for cells in (again, whole))
+        np.testing.assert_array_equal(one, other.transpose(*one.dims))
     networks = pd.read_parquet(folder / "networks.parquet")
     expected = pd.read_parquet(smoke[0] / "networks.parquet").query("family == 'mlp'")
     pd.testing.assert_frame_equal(networks, expected[networks.columns], check_dtype=False)
 
 
-def test_cells_of_another_run_are_never_restored(smoke, tmp_path):
-    from experiments import stages
-    from genjax import report
-
+def test_cells_of_another_run_are_never_restored(smoke):
     output = report.storage.OutputFolder(smoke[0])
-    card = output.read_json("run")
     name = "cells/group_000.nc"
-    assert stages._restored(output, name, card["config_hash"]) is not None
+    mark = output.read_netcdf(name).attrs["config_hash"]
+    assert len(mark) == 64
+    assert stages._restored(output, name, mark) is not None
     assert stages._restored(output, name, "0" * 64) is None
-    assert stages._restored(output, "cells/group_999.nc", card["config_hash"]) is None
+    assert stages._restored(output, "cells/group_999.nc", mark) is None
 
 
 def surrogate(figure, family: str) -> pd.DataFrame:

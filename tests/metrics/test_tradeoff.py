@@ -168,9 +168,13 @@ def test_prior_share_at_known_points():
     shares = prior_share(at(0.8, 0.3, 5.0), at(0.8, 0.2, 9.0), at(1.0, 0.2, 11.0))
     assert shares["ssim"] == 1  # did not move
     assert np.isnan(shares["novel_share"])  # data and prior want the same
-    assert shares["size"] == 0  # moved farther than the data ask, the wrong way: clipped
+    assert shares["size"] == 1  # moved the wrong way: nothing of it is the data's pull
     half = prior_share(at(0.7, 0.3, 10.0), at(0.8, 0.2, 9.0), at(0.6, 0.6, 11.0))
     assert half == pytest.approx({"size": 0.5, "ssim": 0.5, "novel_share": 0.75})
+    near = Axes(np.array([1.0, 100.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
+    noise = prior_share(at(0.7, 0.3, 10.0), at(0.8, 0.2, 9.0), at(0.6, 0.6, 11.0), near)
+    assert np.isnan(noise["size"])  # 2 of an axis of 99: a ratio of such numbers is noise
+    assert noise["ssim"] == pytest.approx(0.5)
 
 
 def test_sensitivity_varies_one_choice_at_a_time():

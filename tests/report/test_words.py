@@ -207,7 +207,8 @@ def test_conclusions_put_the_comparison_first_and_the_losses_last():
     )
     table = protocols(0.1, 0.02, 0.0, 0.5)
     lost = "mlp with 12 parameters is left out: every network diverged."
-    analysis = Analysis(families, paper, [gap], table, [lost])
+    reversed_gap = gap._replace(means=gap.means[::-1], winner="mlp")
+    analysis = Analysis(families, paper, [gap], table, [lost], [reversed_gap])
     found = words.conclusions(analysis)
     assert found[0].startswith("cnn generalizes better than mlp")
     assert found[-1] == lost
@@ -221,8 +222,11 @@ def test_conclusions_put_the_comparison_first_and_the_losses_last():
         assert f"move the point of {name} by up to" in text
     assert "Only 50% of the bootstrap draws of mlp converged" in text
     assert "The paper's choices reverse the order of cnn and mlp: mean errors" in text
-    kept = words.conclusions(Analysis(families, families, [gap], table, []))
+    kept = words.conclusions(Analysis(families, families, [gap], table, [], [gap]))
     assert "The paper's choices keep the order of cnn and mlp" in "\n".join(kept)
+    open_ = gap._replace(excludes_zero=False)
+    unsure = words.conclusions(Analysis(families, families, [gap], table, [], [open_]))
+    assert "Under the paper's choices cnn and mlp cannot be told apart" in "\n".join(unsure)
     assert "nan" not in text.lower().split()
 
 

@@ -6,7 +6,12 @@ from scipy import stats
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.practical import Axes
-from genjax.statistics.families import compare_families, reach, seed_means
+from genjax.statistics.families import (
+    compare_families,
+    difference_over_classes,
+    reach,
+    seed_means,
+)
 
 AXES = Axes(np.array([1e3, 1e4]), np.array([0.6, 0.7, 0.8, 0.9, 1.0]), np.array([0, 0.25, 0.5]))
 
@@ -142,3 +147,19 @@ def test_reach_refuses():
         reach(error, AXES, num_labels=1)
     with pytest.raises(InvalidInputError, match="error: found shape"):
         reach(error[:1], AXES)
+
+
+def test_classes_that_favour_one_family_by_chance_widen_the_difference():
+    rng = np.random.default_rng(2)
+    by_class = rng.normal(0, 0.15, 8)  # the families differ from class to class, not on average
+    a = 0.5 + rng.normal(0, 0.005, (2, 8, 2, 2, 8))
+    b = a + 0.02 + by_class + rng.normal(0, 0.005, a.shape)
+    wide = difference_over_classes(a, b, draws=400)
+    found = compare_families(seed_means(a), seed_means(b), over_classes=wide)
+    np.testing.assert_allclose(wide.value, found.difference.value, atol=1e-12)
+    np.testing.assert_allclose(wide.value, a.mean() - b.mean(), atol=1e-12)
+    assert found.difference.high < 0 or found.difference.low > 0
+    assert wide.low < 0 < wide.high
+    assert found.winner == "indistinguishable"
+    with pytest.raises(InvalidInputError, match="behind the sizes"):
+        difference_over_classes(a, b[:, :4])
