@@ -81,8 +81,8 @@ def from_grid(path: str) -> None:
         return
     found = {name: analyse_grid(grid) for name, grid in grids.items()}
     output.write_netcdf("practical.nc", grid_dataset(grids))
-    for name, grid in found.items():
-        output.write_parquet(f"{_file_name(name)}_sensitivity.parquet", grid.sensitivity)
+    solves = [grid.sensitivity.assign(family=name) for name, grid in found.items()]
+    output.write_parquet("sensitivity.parquet", pd.concat(solves, ignore_index=True))
     card = report.provenance.run_card(
         config,
         data_fingerprint=digest,
@@ -116,10 +116,6 @@ def summary(found: dict[str, GridAnalysis]) -> dict[str, dict[str, float]]:
         }
         for name, grid in found.items()
     }
-
-
-def _file_name(family: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in family) or "family"
 
 
 def main() -> None:

@@ -313,14 +313,22 @@ def combine(groups: Sequence[xr.Dataset]) -> xr.Dataset:
                 "parameters; the size axis needs different sizes."
             )
         whole: xr.Dataset = xr.concat(ordered, dim="size", **joined)
-        stacked.append(whole.assign_coords(size=np.arange(len(ordered)), family=family))
+        flops = [float(cells.flops) for cells in ordered]
+        stacked.append(
+            whole.drop_vars(["parameters", "flops"]).assign_coords(
+                size=np.arange(len(ordered)),
+                parameters=("size", sizes),
+                flops=("size", flops),
+                family=family,
+            )
+        )
     return join_families(stacked)
 
 
 def join_families(families: Sequence[xr.Dataset]) -> xr.Dataset:
     """Stack data sets with a `family` coordinate; what a family does not have is NaN."""
     joined: xr.Dataset = xr.concat(
-        families,
+        [_with_family_axis(one) for one in families],
         dim="family",
         join="outer",
         combine_attrs="drop",
@@ -328,3 +336,11 @@ def join_families(families: Sequence[xr.Dataset]) -> xr.Dataset:
         compat="equals",
     )
     return joined
+
+
+def _with_family_axis(cells: xr.Dataset) -> xr.Dataset:
+    # Stated, not left to what differs: with one family nothing differs.
+    sizes = [name for name in ("parameters", "flops") if name in cells.coords]
+    coords = {name: (("family", "size"), cells[name].values[None]) for name in sizes}
+    bare = cells.drop_vars(["family", *sizes])
+    return bare.expand_dims(family=[cells["family"].item()]).assign_coords(coords)

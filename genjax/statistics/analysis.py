@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from genjax.errors import DivergenceError, InvalidInputError
 from genjax.metrics import practical
@@ -103,6 +104,8 @@ class Analysis(NamedTuple):
     paper_comparisons: list[Comparison] = []  # noqa: RUF012
 
 
+# Thousands of tiny solves: threads of the linear algebra library only fight for the cores.
+@threadpool_limits.wrap(limits=1)
 def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> GridAnalysis:
     """Say what a grid of statistics says, without replicates.
 
@@ -273,6 +276,7 @@ def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float
     return mean, mean + stretch * (float(low) - mean), mean + stretch * (float(high) - mean)
 
 
+@threadpool_limits.wrap(limits=1)
 def analyse(
     cells: xr.Dataset,
     descriptions: Mapping[str, str],

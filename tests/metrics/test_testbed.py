@@ -147,6 +147,7 @@ def test_groups_combine_by_family_and_ascending_size(cells):
     assert whole.sizes["family"] == 2
     assert whole.sel(family="mlp")["parameters"].values[0] == 10
     assert np.isnan(whole.sel(family="cnn", size=1)["error"]).all()
+    assert testbed.combine([cells, small])["parameters"].dims == ("family", "size")
     with pytest.raises(errors.InvalidInputError, match="two groups of 10 parameters"):
         testbed.combine([small, small])
 
