@@ -2,8 +2,8 @@
 
 Source: Huang, Yu and Zhang, A practical generalization metric for deep networks benchmarking,
   Sci Rep 15:9747 (2025). Their grid: 9 SSIM levels x 6 novel shares x model sizes.
-Hardware: 2 CPU cores, 3 GiB of memory (digits); see experiments/README.md for the other variants.
-Time: about 80 s with compilation, 40 s with a warm cache (digits, 2 cores).
+Hardware: 2 CPU cores, 1.7 GiB of memory (digits); see experiments/README.md for the other variants.
+Time: about 90 s with compilation, 55 s with a warm cache (digits, 2 cores).
 Expected: every network reaches train accuracy > 0.99; mean error falls with SSIM and rises with the
   novel share; Pearson correlation of the kappa and error marginals above 0.99.
 Command: python -m experiments.benchmark --config=experiments/configs/benchmark.py:digits
