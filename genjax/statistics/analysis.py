@@ -276,7 +276,6 @@ def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float
     return mean, mean + stretch * (float(low) - mean), mean + stretch * (float(high) - mean)
 
 
-@threadpool_limits.wrap(limits=1)
 def analyse(
     cells: xr.Dataset,
     descriptions: Mapping[str, str],

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
+from threadpoolctl import threadpool_limits
 
 from genjax.errors import DivergenceError, InvalidInputError
 from genjax.metrics.practical import bounds, marginals
@@ -96,6 +97,8 @@ def average_grid(error: PerClass, kappa: PerClass, axes: Axes, *, preset: str = 
     return make_grid(axes, Statistics(*cells))
 
 
+# Thousands of tiny solves: threads of the linear algebra library only fight for the cores.
+@threadpool_limits.wrap(limits=1)
 def bootstrap(
     error: PerClass,
     kappa: PerClass,
