@@ -24,15 +24,14 @@ from genjax.metrics.tradeoff import (
     spread,
     trade_off_point,
 )
-from genjax.statistics import resampling
 from genjax.statistics.families import (
     Comparison,
     Reach,
     compare_families,
     difference_over_classes,
+    mean_interval,
     reach,
     seed_means,
-    student_stretch,
 )
 from genjax.statistics.practical import Intervals, bootstrap, interval_table
 
@@ -269,11 +268,8 @@ def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float
     if len(values) < 2:
         mean = float(values.mean()) if len(values) else float("nan")
         return mean, float("nan"), float("nan")
-    taken = resampling.bootstrap_indices(2000, len(values), seed=seed)
-    low, high = resampling.percentile_interval(values[taken].mean(1), level)
-    # Few seeds: the same stretch as between families (a plain interval of two covers 50 %).
-    mean, stretch = float(values.mean()), student_stretch(len(values), level)
-    return mean, mean + stretch * (float(low) - mean), mean + stretch * (float(high) - mean)
+    value, low, high = mean_interval(values, seed=seed, level=level)
+    return float(value), float(low), float(high)
 
 
 def analyse(
@@ -303,16 +299,12 @@ def analyse(
             return {}
         return {f: analyse_family(cells, f, protocol, preset=protocol, **shared) for f in names}
 
-    clean = under("clean")
-    comparisons, refused = _compare(cells, names, "clean", level=level, seed=seed)
-    in_paper, _ = (
-        _compare(cells, names, "paper", level=level, seed=seed)
-        if "paper" in descriptions
-        else ([], [])
-    )
+    clean, paper = under("clean"), under("paper")
+    comparisons, refused = _compare(cells, clean, "clean", level=level, seed=seed)
+    in_paper, _ = _compare(cells, paper, "paper", level=level, seed=seed)
     return Analysis(
         families=clean,
-        paper=under("paper"),
+        paper=paper,
         comparisons=comparisons,
         paper_comparisons=in_paper,
         protocols=protocol_table(cells, descriptions, level=level, seed=seed),
@@ -357,18 +349,23 @@ def grid_dataset(grids: Mapping[str, practical.Grid]) -> xr.Dataset:
     return join_families(parts)
 
 
-def _compare(cells: xr.Dataset, names: Sequence[str], protocol: str, *, level: float, seed: int):
+def _compare(
+    cells: xr.Dataset,
+    analysed: Mapping[str, FamilyAnalysis],
+    protocol: str,
+    *,
+    level: float,
+    seed: int,
+) -> tuple[list[Comparison], list[str]]:
     """Return the comparisons of all pairs of families, and sentences about those that cannot be."""
     found, refused = [], []
-    one = {name: family_cells(cells, name, protocol) for name in names}
-    for a, b in itertools.combinations(names, 2):
-        options = {"level": level, "seed": seed}
-        errors_of = [seed_means(one[name].error) for name in (a, b)]
+    errors = {name: family_cells(cells, name, protocol).error for name in analysed}
+    options: dict[str, Any] = {"level": level, "seed": seed}
+    for a, b in itertools.combinations(analysed, 2):
+        by_seed = [analysed[name].seed_errors for name in (a, b)]
         try:
-            over_classes = difference_over_classes(one[a].error, one[b].error, **options)
-            found.append(
-                compare_families(*errors_of, names=(a, b), over_classes=over_classes, **options)
-            )
+            wide = difference_over_classes(errors[a], errors[b], **options)
+            found.append(compare_families(*by_seed, names=(a, b), over_classes=wide, **options))
         except InvalidInputError as error:
             refused.append(f"{a} and {b} are not compared: {error}")
     return found, refused
