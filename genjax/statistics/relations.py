@@ -10,11 +10,6 @@ from genjax.statistics.networks import MeasuredNetworks
 
 Host = np.ndarray
 
-PREDICTS = "predicts"
-ANTI_PREDICTS = "anti-predicts"
-CHANCE = "indistinguishable from chance"
-THROUGH = "only through {}"
-
 
 class Chance(NamedTuple):
     """What the best of all measures reaches by chance alone.
