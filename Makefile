@@ -21,7 +21,8 @@ bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/python benchmarks/training.py --output=results/bench_training.json
 	$(BIN)/python benchmarks/accuracy.py --output=results/bench_accuracy.json
 
-nightly: $(STAMP)  ## every test, slow ones too; and on the newest jax where a Python >= 3.12 is found
+nightly: $(STAMP)  ## every test, slow ones and peers too; and on the newest jax where a Python >= 3.12 is found
+	$(BIN)/pip install -q -c constraints.txt -e '.[peers]'
 	$(BIN)/python -m pytest -m 'slow or not slow'
 	@newest=$$(for v in 3.14 3.13 3.12; do command -v python$$v && break; done); \
 	if [ -n "$$newest" ]; then \
