@@ -1,8 +1,8 @@
 """The output folder: every file is either the old one or the complete new one, never half of one.
 
-Long tables are Parquet, grids NetCDF, figures PNG and SVG, the run card JSON. A file is written
-under a temporary name in the same folder, forced to disk and then renamed, so a kill or a full
-disk leaves what was there before.
+Long tables are Parquet, short ones CSV, grids NetCDF, figures PNG and SVG, the run card JSON. A
+file is written under a temporary name in the same folder, forced to disk and then renamed, so a
+kill or a full disk leaves what was there before.
 """
 
 import contextlib
@@ -126,6 +126,17 @@ class OutputFolder:
                 raise InvalidInputError(
                     f"table '{name}' cannot be written as Parquet: {reason}."
                 ) from error
+        return path
+
+    def write_csv(self, name: str, table: pd.DataFrame) -> pathlib.Path:
+        """Write a table to `name.csv` and return its path: UTF-8, all digits, NaN as nothing.
+
+        Raises:
+            OutputError: if the file cannot be written; an older file is left as it was.
+        """
+        path = self.target(name, ".csv")
+        with self._replacing(path) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
         return path
 
     def write_netcdf(self, name: str, dataset: xr.Dataset) -> pathlib.Path:
