@@ -17,7 +17,7 @@ from genjax.statistics import analysis as analyses
 
 FLAGS = flags.FLAGS
 TITLE = "The practical generalization metric"
-COMPLETE = "complete: {} holds this very run; nothing to do (see report.html there)."
+COMPLETE = commandline.COMPLETE
 
 
 def main() -> None:

@@ -16,23 +16,26 @@ from genjax.training import execution
 
 FLAGS = flags.FLAGS
 CONFIGS = pathlib.Path(__file__).parent / "configs"
+COMPLETE = "complete: {} holds this very run; nothing to do (see report.html there)."
 
 
-def define_flags() -> None:
-    """Define --config, --output and --overwrite."""
-    # The default comes with the command line (see `launch`): given here, it would be parsed, and
-    # overrides checked against it, before anything could turn a mistake into one sentence.
-    config_flags.DEFINE_config_file("config", None, "Configuration file, FILE.py:VARIANT.")
+def define_flags(*, config: bool = True) -> None:
+    """Define --output, --overwrite and --compilation_cache, and --config where there is one."""
     flags.DEFINE_string("output", None, "Folder for the results; default results/NAME.")
     flags.DEFINE_bool("overwrite", False, "Throw away what another run left in the folder.")
     flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs between runs.")
+    if not config:
+        return
+    # The default comes with the command line (see `launch`): given here, it would be parsed, and
+    # overrides checked against it, before anything could turn a mistake into one sentence.
+    config_flags.DEFINE_config_file("config", None, "Configuration file, FILE.py:VARIANT.")
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parse flags; whatever is wrong with them is one sentence and exit code 2."""
     try:
         rest = FLAGS(argv)
-        if FLAGS.config is not None:
+        if "config" in FLAGS and FLAGS.config is not None:
             FLAGS.config.get("name")  # a file that could not be loaded says so when it is read
     except flags.Error as error:
         _refuse(_one_line(error))
@@ -79,10 +82,12 @@ def launch(experiment: str, main: Callable[[], None]) -> None:
     """Run an experiment: refusals of genjax are one sentence on stderr and exit code 2.
 
     Args:
-        experiment: names the configuration file that is taken where the command line names none.
+        experiment: names the configuration file that is taken where the command line names none;
+            without effect on a program that defines no --config.
         main: the program.
     """
-    if not any(re.match("--?config(=|$)", argument) for argument in sys.argv):
+    named = any(re.match("--?config(=|$)", argument) for argument in sys.argv)
+    if "config" in FLAGS and not named:
         sys.argv.insert(1, f"--config={CONFIGS / f'{experiment}.py'}")
 
     def guarded(_) -> None:

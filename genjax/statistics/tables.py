@@ -240,8 +240,8 @@ def _check_roles(
     seed_column: str | None,
 ) -> None:
     """Refuse a column that is not there, or that is to be two things at once."""
-    for argument, name in (("target", target), ("seed_column", seed_column or target)):
-        if name not in columns:
+    for argument, name in (("target", target), ("seed_column", seed_column)):
+        if name is not None and name not in columns:
             raise InvalidInputError(suggest(argument, name, columns))
     roles = {"hyper-parameter": hypers, "control": controls, "seed_column": [seed_column]}
     for what, names in {"measure": measures, **roles}.items():
@@ -291,8 +291,7 @@ def _measures(
     strict: bool,
 ) -> dict[str, Host]:
     """Return the measures that can be used: label -> values, NaN where a network has none."""
-    kept, count = {}, len(rows)
-    first = ""
+    kept, count, first = {}, len(rows), ""
     for name in names:
         values, complaint = numbers_of(cells[name], rows)
         if complaint is not None and strict:
@@ -315,7 +314,8 @@ def _measures(
         first = first or f"'{name}': {reason}"
         dropped.append(("measure", labels[name], count, reason))
     if not kept:
-        raise InvalidInputError(f"measures: none is left ({first or 'all are controls'}).")
+        reason = first or ("found no name" if strict else "all are controls")
+        raise InvalidInputError(f"measures: none is left ({reason}).")
     return kept
 
 
