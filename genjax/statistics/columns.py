@@ -106,19 +106,21 @@ def levels_of(column: pd.Series, rows: Int[Host, " row"]) -> Levels:
 
 
 def filled_numbers(levels: Levels) -> tuple[Float[Host, " row"], Bool[Host, " row"]]:
-    """Return numeric levels as float64, gaps and infinities as the median of the other cells.
+    """Return numeric levels as float64, gaps and infinities as the lower median of the others.
 
     Returns:
         Values [N], and which of them were finite in the column.
 
     Example:
         >>> filled_numbers(levels_of(pd.Series([1.0, 3.0, None]), np.arange(3)))
-        (array([1., 3., 2.]), array([ True,  True, False]))
+        (array([1., 3., 1.]), array([ True,  True, False]))
     """
     numeric = [float(value) for value in levels.values[: len(levels.values) - levels.missing]]
     column = np.array([*numeric, np.nan])[levels.codes]
     known = np.isfinite(column)
-    return np.where(known, column, np.median(column[known]) if known.any() else 0.0), known
+    # A value that there is: the mean of two large ones may be no number.
+    filler = np.quantile(column[known], 0.5, method="inverted_cdf") if known.any() else 0.0
+    return np.where(known, column, filler), known
 
 
 def number_rows(codes: Int[Host, "row column"]) -> Int[Host, " row"]:

@@ -324,7 +324,7 @@ def test_missing_and_constant_hyper_parameters():
         usable
     )
     # For controls the gaps are filled, and where they were is a control too.
-    np.testing.assert_array_equal(usable.controls["growth"], [3.0] * 4 + [2.0] * 4 + [4.0] * 4)
+    np.testing.assert_array_equal(usable.controls["growth"], [2.0] * 8 + [4.0] * 4)
     np.testing.assert_array_equal(usable.controls["growth has no value"], [1.0] * 4 + [0.0] * 8)
     only = read(small(**{"hp.option": [NAN, 5.0] * 6})).controls
     assert "option" not in only
