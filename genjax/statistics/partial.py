@@ -41,7 +41,8 @@ def control_design(columns: Columns) -> Float[Host, "network control"]:
         [N, P], without an intercept.
 
     Raises:
-        InvalidInputError: there are no columns, lengths differ, or a number is NaN.
+        InvalidInputError: there are no columns, lengths differ, a number is NaN, or there are more
+            than 1000 values that are no numbers.
 
     Example:
         >>> import numpy as np
@@ -116,6 +117,11 @@ def cross_fitted(
     to 1e4, which count as that many networks added to every level with the mean value, each column
     takes the one with the smallest out-of-fold error: one choice of eight cannot leak.
 
+    What three hyper-parameters do together is left, and what few configurations cannot teach. In
+    simulations with one function of five three-valued hyper-parameters and all their pairs behind
+    both target and measure (Spearman 0.94), 0.18 was left of it from 100 configurations and 0.05
+    from 1000.
+
     Args:
         target: [N].
         measures: [N, M], complete.
@@ -179,7 +185,12 @@ def _codes(columns: Columns) -> dict[str, tuple[Host, bool]]:
             raise InvalidInputError(
                 f"{name}: found NaN; a control needs a value for every network."
             )
-        codes, _ = pd.factorize(column, use_na_sentinel=False)
+        codes, values = pd.factorize(column, use_na_sentinel=False)
+        if not numeric and len(values) > WIDEST:
+            raise InvalidInputError(
+                f"{name}: found {len(values)} values that are no numbers; at most {WIDEST} can be "
+                "controlled for."
+            )
         found[name] = (codes.astype(np.int64), numeric)
     return found
 

@@ -79,11 +79,13 @@ def centred_values(
 
     Example:
         >>> import numpy as np
-        >>> centred_values(np.array([0.1, 0.1, 0.4]), np.array([[1.0, 1, 1], [1, 2, 0]])).tolist()
+        >>> values = centred_values(np.array([0.1, 0.1, 0.4]), np.array([[1.0, 1, 1], [1, 2, 0]]))
+        >>> values.round(6).tolist()
         [[-0.5, -0.5, 1.0], [0.0, 0.0, 0.0]]
     """
     present = weights > 0
-    column = column / max(np.abs(column).max(), np.finfo(float).tiny)
+    # A power of two: no digit of a column far from 0 is lost.
+    column = np.ldexp(column, -np.frexp(np.abs(column).max())[1])
     means = weights @ column / np.maximum(weights.sum(1), 1)
     # Outside the draw a value may be so large that its square would spoil sums even times 0.
     values = np.where(present, column - means[:, None], 0)
