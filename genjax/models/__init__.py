@@ -1,6 +1,18 @@
 """Models as pure functions of (params, images), with named taps."""
 
+from genjax.models.foreign import ForeignNetwork, Preprocessing
 from genjax.models.network import FEATURES, Network
 from genjax.models.registry import Cost, cost, create, names
+from genjax.models.weights import load_weights
 
-__all__ = ["FEATURES", "Cost", "Network", "cost", "create", "names"]
+__all__ = [
+    "FEATURES",
+    "Cost",
+    "ForeignNetwork",
+    "Network",
+    "Preprocessing",
+    "cost",
+    "create",
+    "load_weights",
+    "names",
+]
