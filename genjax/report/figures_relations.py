@@ -60,6 +60,7 @@ LOOKS = {
     CHANCE: Look(style.MUTED, "o", False, CHANCE),
     NO_VERDICT: Look(style.MUTED, ".", True, NO_VERDICT),
 }
+BAND = "#d6d9de"
 REFERENCE = Look(style.INK, "x", True, "reference")
 
 DOTS = (
@@ -85,6 +86,16 @@ def dot_plot(relations: Relations, *, narrow: bool = False) -> Figure | None:
 
     Returns:
         The figure; None without measures.
+
+    Example:
+        >>> from genjax.statistics.relations import Chance
+        >>> columns = [f"{name}{end}" for name, *_ in DOTS for end in ("", "_low", "_high")]
+        >>> table = {"measure": ["norm"], "verdict": ["predicts"], **dict.fromkeys(columns, 0.5)}
+        >>> table, none = pd.DataFrame(table), pd.DataFrame()
+        >>> chance = Chance("kendall", np.linspace(0, 0.3, 101), 101, False)
+        >>> found = (table, none, none, table[:0], none, chance, none, none, None, "gap", 0.95)
+        >>> [panel.get_title(loc="left") for panel in dot_plot(Relations(*found)).axes]
+        ["Kendall's τ", 'granulated Ψ', 'partial Spearman', 'CMI']
     """
     table, references = relations.table, relations.references
     if not len(table):
@@ -111,7 +122,7 @@ def dot_plot(relations: Relations, *, narrow: bool = False) -> Figure | None:
         _dot_axis(panel, column, limit, narrow)
     band = _band(relations)
     if np.isfinite(band):
-        panels[0].axvspan(-band, band, color="#d6d9de", lw=0, zorder=0.4)
+        panels[0].axvspan(-band, band, color=BAND, lw=0, zorder=0.4)
     figure.legend(handles=keys, loc="outside upper left", ncols=1 if narrow else 3)
     return figure
 
@@ -131,7 +142,7 @@ def _verdict_keys(relations: Relations, narrow: bool) -> list[matplotlib.lines.L
         total = len(relations.table)
         about = "about " if relations.chance.statistic == "spearman" else ""
         who = f"best of {total} by chance" if total > 1 else "chance"
-        keys.append(style.key(f"{who}, {about}95 %", color="#d6d9de", lw=8))
+        keys.append(style.key(f"{who}, {about}95 %", color=BAND, lw=8))
     return keys
 
 

@@ -39,6 +39,14 @@ def sign_error_distribution(relations: Relations, *, narrow: bool = False) -> Fi
 
     Returns:
         The figure; None without environments.
+
+    Example:
+        >>> table, none = pd.DataFrame({"measure": ["norm"]}), pd.DataFrame()
+        >>> environments = pd.DataFrame({"hyperparameter": ["lr", "lr"], "norm": [0.0, 1.0]})
+        >>> found = (table, none, environments, *[none] * 5, None, "gap", 0.95)
+        >>> panel = sign_error_distribution(Relations(*found)).axes[0]
+        >>> [float(line.get_xdata()[0]) for line in panel.lines]  # marks, then the line of chance
+        [0.5, 0.9, 1.0, 0.5]
     """
     errors = _environment_errors(relations)
     if errors is None:
@@ -46,8 +54,11 @@ def sign_error_distribution(relations: Relations, *, narrow: bool = False) -> Fi
     rows = measure_rows.choose(-np.nanmean(errors, axis=0))
     found = list(errors.columns)
     names = measure_rows.row_names([str(name) for name in found], rows, narrow)
-    figure, (panel,) = measure_rows.side_by_side(1, len(names), 0, narrow)
-    figure.set_figheight(figure.get_figheight() + 1.1)
+    height = (0.42 if narrow else 0.25) * len(names)
+    figure = style.new_figure(style.NARROW if narrow else style.WIDE, height + 1.75)
+    sides = 0.05 if narrow else 0.5
+    grid = figure.add_gridspec(2, 3, height_ratios=[height, 0.12], width_ratios=[sides, 1, sides])
+    panel = figure.add_subplot(grid[0, :])
     at = measure_rows.lay_out([panel], names, narrow)
     norm = matplotlib.colors.Normalize(0, 1)
     colors = matplotlib.colormaps["Blues"]
@@ -63,11 +74,8 @@ def sign_error_distribution(relations: Relations, *, narrow: bool = False) -> Fi
     style.fraction_ticks(panel)
     bar = figure.colorbar(
         matplotlib.cm.ScalarMappable(norm, colors),
-        ax=panel,
-        location="bottom",
-        shrink=0.9 if narrow else 0.5,
-        aspect=30,
-        pad=0.02,
+        cax=figure.add_subplot(grid[1, 1]),
+        orientation="horizontal",
     )
     bar.set_label("share of environments with a larger sign error")
     style.fraction_ticks(bar.ax)
@@ -125,6 +133,16 @@ def hyper_heat_map(relations: Relations, *, narrow: bool = False) -> Figure | No
 
     Returns:
         The figure; None without hyper-parameters.
+
+    Example:
+        >>> from genjax.statistics.networks import from_arrays
+        >>> networks = from_arrays(np.zeros((4, 1)), np.arange(4.0), np.array([[0, 1, 0, 1]]).T)
+        >>> table = pd.DataFrame({"measure": ["norm"], "kendall": [0.4], "granulated": [0.5]})
+        >>> columns, none = ["measure", "hyper", "statistic", "value"], pd.DataFrame()
+        >>> by_hyper = pd.DataFrame([["norm", "hp.0", "granulated", 0.5]], columns=columns)
+        >>> found = (table, by_hyper, *[none] * 6, networks, "gap", 0.95)
+        >>> [text.get_text() for text in hyper_heat_map(Relations(*found)).axes[0].texts]
+        ['.50', '.50']
     """
     maps = _maps(relations)
     if not maps:

@@ -38,15 +38,8 @@ COLUMNS = {False: 4, True: 2}
 def colouring_hyper(networks: MeasuredNetworks) -> str | None:
     """Return the hyper-parameter that explains most of the target.
 
-    The share is epsilon squared of the Kruskal-Wallis test, (H - k + 1) / (N - k) for k values:
-    the part of the target's rank variance between the values, corrected for their number.
-
     Returns:
-        Its name; None if there is none with two values.
-
-    References:
-        Tomczak and Tomczak, The need to report effect size estimates revisited, Trends in Sport
-        Sciences 21 (2014).
+        The name with the largest `epsilon_squared`; None if there is none with two values.
 
     Example:
         >>> from genjax.statistics.networks import from_arrays
@@ -55,16 +48,37 @@ def colouring_hyper(networks: MeasuredNetworks) -> str | None:
         'hp.1'
     """
     shares = {
-        name: _epsilon_squared(codes, networks.target)
+        name: epsilon_squared(codes, networks.target)
         for name, codes in zip(networks.hyper_names, networks.levels.T, strict=True)
     }
     known = {name: share for name, share in shares.items() if np.isfinite(share)}
     return max(known, key=lambda name: known[name]) if known else None
 
 
-def _epsilon_squared(
+def epsilon_squared(
     codes: Int[np.ndarray, " network"], target: Float[np.ndarray, " network"]
 ) -> float:
+    """Share of the target's rank variance that lies between values, corrected for their number.
+
+    `(H - k + 1) / (N - k)` with H of the Kruskal-Wallis test and k values: eta squared in Tomczak
+    and Tomczak, the adjusted R squared of the ranks without ties.
+
+    Args:
+        codes: value of the hyper-parameter of each network.
+        target: of each network.
+
+    Returns:
+        At most 1, about 0 by chance; NaN for one value, or as many as networks, or one target.
+
+    References:
+        Tomczak and Tomczak, The need to report effect size estimates revisited, Trends in Sport
+        Sciences 21 (2014).
+
+    Example:
+        >>> share = epsilon_squared(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4]))
+        >>> round(share, 6)
+        0.7
+    """
     groups = [target[codes == code] for code in np.unique(codes)]
     if not 1 < len(groups) < len(target) or np.ptp(target) == 0:
         return float("nan")
@@ -76,7 +90,7 @@ def _epsilon_squared(
 def scatter(
     relations: Relations, *, color_by: str | None = None, narrow: bool = False
 ) -> Figure | None:
-    """Draw the target against every measure, coloured by one hyper-parameter.
+    r"""Draw the target against every measure, coloured by one hyper-parameter.
 
     Measures are the ones with the largest absolute tau, at most 11, and a random one to compare
     with. The axis of a positive measure that spans more than two decades is logarithmic.
@@ -92,6 +106,15 @@ def scatter(
 
     Raises:
         InvalidInputError: there is no such hyper-parameter.
+
+    Example:
+        >>> from genjax.statistics.networks import from_arrays
+        >>> networks = from_arrays(np.arange(4.0)[:, None], np.arange(4.0))
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"measure": ["measure.0"], "kendall": [1.0]})
+        >>> found = (table, *[pd.DataFrame()] * 7, networks, "gap", 0.95)
+        >>> [panel.get_title(loc="left") for panel in scatter(Relations(*found)).axes]
+        ['0\nτ = 1', 'random numbers\n(for comparison)']
     """
     networks = relations.networks
     if color_by is not None and color_by not in networks.hyper_names:

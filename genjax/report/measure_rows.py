@@ -56,8 +56,8 @@ def choose(values: Float[np.ndarray, " measure"], most: int = MOST) -> Rows:
 def short_names(names: Sequence[str], longest: int) -> list[str]:
     """Return names for a figure: without their common prefix, long ones cut in the middle.
 
-    Names of measures often begin alike and differ at the end, so both ends are kept. What is cut
-    off in front ends with a dot: `measure.`, `complexity.`.
+    Names of measures often begin alike and differ at the end, so both ends are kept. A prefix is a
+    word before a dot: `measure.`, `complexity.`.
 
     Example:
         >>> short_names(["measure.path_norm", "measure.margin"], 20)
@@ -66,9 +66,11 @@ def short_names(names: Sequence[str], longest: int) -> list[str]:
         ['log_prod_o…er_margin']
     """
     names = [" ".join(name.split()) for name in names]
-    prefixes = {name.rpartition(".")[0] + "." for name in names}
-    if len(prefixes) == 1 and prefixes != {"."} and not any(name.endswith(".") for name in names):
-        names = [name.rpartition(".")[2] for name in names]
+    parts = [name.partition(".") for name in names]
+    prefixes = {prefix for prefix, _, _ in parts}
+    # A word before the dot: "p 0.1" and "p 0.2" have a number in common, not a prefix.
+    if len(prefixes) == 1 and parts[0][0].replace("_", "").isalpha() and all(p[2] for p in parts):
+        names = [rest for _, _, rest in parts]
     return [style.literal(_cut(name, longest), longest) for name in names]
 
 

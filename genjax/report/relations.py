@@ -107,6 +107,13 @@ def summary_rows(relations: Relations) -> list[list[Any]]:
 
     Args:
         relations: from `genjax.statistics.relations`; columns are `SUMMARY_COLUMNS`.
+
+    Example:
+        >>> row = dict.fromkeys([*SUMMARY_COLUMNS, "kendall", "kendall_low", "kendall_high"], 0.5)
+        >>> row |= {"measure": "norm", "verdict": "predicts"}
+        >>> found = (pd.DataFrame([row]), *[pd.DataFrame()] * 7, None, "gap", 0.95)
+        >>> summary_rows(Relations(*found))
+        [['norm', '0.500 [0.500, 0.500]', 0.5, 0.5, 0.5, 0.5, 0.5, 'predicts']]
     """
     rows = []
     for row in relations.table.head(MOST_SUMMARY).to_dict("records"):
@@ -250,7 +257,7 @@ def _within_section(output: OutputFolder, relations: Relations) -> Section:
         if found
         else ["No hyper-parameter with a few values varies alone: there is nothing to compare."],
         figures=figures,
-        tables=[_table("What is left within hyper-parameters", relations.table, WITHIN)],
+        tables=_some(_table("What is left within hyper-parameters", relations.table, WITHIN)),
         note="A measure can relate to the target only because both follow one hyper-parameter. "
         "These statistics compare networks that agree in the others, or take them out.",
     )
@@ -269,7 +276,7 @@ def _sign_error_section(output: OutputFolder, relations: Relations) -> Section:
         f"Distribution of sign errors of {count(len(relations.table), 'measure')} over "
         f"{count(number, 'environment')}.",
     )
-    tables = [_table("Sign errors", relations.table, SIGN_ERRORS)]
+    tables = _some(_table("Sign errors", relations.table, SIGN_ERRORS))
     if len(relations.worst_case):
         tables.append(_plain("Affine functions of one measure", relations.worst_case))
     return Section(
@@ -318,6 +325,11 @@ def _table(caption: str, table: pd.DataFrame, columns: Sequence[str]) -> Table:
     rows = [[cell for i, cell in enumerate(row) if i not in empty] for row in rows]
     kept = [name for i, name in enumerate(kept) if i not in empty]
     return Table(caption, [LABELS.get(name, name) for name in kept], rows)
+
+
+def _some(table: Table) -> list[Table]:
+    """Return a table unless it has nothing but names."""
+    return [table] if len(table.columns) > 1 else []
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> Any:

@@ -59,6 +59,8 @@ def make_networks(measures, runs, depths, rng):
 
 
 def tau(a, b):
+    if len(a) < 2:
+        return 0.0
     value = stats.kendalltau(a, b).statistic
     return 0.0 if np.isnan(value) else float(value)
 

@@ -291,3 +291,29 @@ def test_plain_values():
     }
     with pytest.raises(InvalidInputError, match="two keys become the same name '1'"):
         json_values.plain({1: 0, "1": 0})
+
+
+def test_csv_keeps_every_digit_and_writes_nan_as_nothing(folder):
+    table = pd.DataFrame({"measure": ["a,b", "für"], "tau": [0.1 + 0.2, np.nan], "n": [1, 2]})
+    path = folder.write_csv("relations", table)
+    assert path == folder.path / "relations.csv"
+    expected = 'measure,tau,n\n"a,b",0.30000000000000004,1\nfür,,2\n'
+    assert path.read_bytes().decode() == expected
+    pd.testing.assert_frame_equal(pd.read_csv(path), table)
+    folder.write_csv("empty.csv", table.iloc[:0])
+    assert (folder.path / "empty.csv").read_text() == "measure,tau,n\n"
+    assert folder.written == {"relations.csv": len(path.read_bytes()), "empty.csv": 14}
+
+
+def test_a_csv_that_cannot_be_written_leaves_the_old_one(folder, monkeypatch):
+    folder.write_csv("relations", pd.DataFrame({"tau": [0.5]}))
+
+    def full(self, target, **settings):
+        pathlib.Path(target).write_text("tau\n0.")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(OutputError, match=r"relations\.csv' cannot be written: the disk is full"):
+        folder.write_csv("relations", pd.DataFrame({"tau": [0.7]}))
+    assert (folder.path / "relations.csv").read_text() == "tau\n0.5\n"
+    assert not leftovers(folder.path)
