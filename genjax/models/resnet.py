@@ -9,21 +9,32 @@ EPSILON = 1e-5
 MOMENTUM = 0.9
 
 
-class _ConvNorm(nn.Module):
-    """3x3 convolution, then a normalisation or, where there is none, a bias."""
+class ConvNorm(nn.Module):
+    """Convolution, then a normalisation or, where there is none, a bias.
+
+    Attributes:
+        channels: of the output.
+        stride: in both directions.
+        norm: `batch`, `group` or `none`.
+        form: form of the convolution.
+        window: side of the kernel, odd; the borders are padded by half of it.
+    """
 
     channels: int
     stride: int
     norm: str
     form: str
+    window: int = 3
 
     @nn.compact
     def __call__(self, x, train: bool):
+        """Return [N, H, W, channels]; `train` normalises by the batch."""
+        pad = (self.window // 2, self.window // 2)
         x = nn.Conv(
             self.channels,
-            (3, 3),
+            (self.window, self.window),
             (self.stride, self.stride),
-            padding=((1, 1), (1, 1)),
+            padding=(pad, pad),
             use_bias=self.norm != "batch",
             kernel_init=nn.initializers.he_normal(),
             conv_general_dilated=convolution.as_flax(self.form),
@@ -66,14 +77,14 @@ class ResNet(nn.Module):
     def __call__(self, images, train: bool = False, dropout_rate=None):
         """Return logits [N, num_classes]; taps `stem`, `stageSblockB` and `features`."""
         channels = [max(1, round(c * self.width)) for c in (16, 32, 64)]
-        x = nn.relu(_ConvNorm(channels[0], 1, self.norm, self.form, name="stem_1")(images, train))
+        x = nn.relu(ConvNorm(channels[0], 1, self.norm, self.form, name="stem_1")(images, train))
         self.sow("taps", "stem", x)
         for s, width in enumerate(channels, start=1):
             for b in range(1, self.blocks + 1):
                 stride = 2 if s > 1 and b == 1 else 1
                 name = f"stage{s}block{b}"
-                y = _ConvNorm(width, stride, self.norm, self.form, name=f"{name}_1")(x, train)
-                y = _ConvNorm(width, 1, self.norm, self.form, name=f"{name}_2")(nn.relu(y), train)
+                y = ConvNorm(width, stride, self.norm, self.form, name=f"{name}_1")(x, train)
+                y = ConvNorm(width, 1, self.norm, self.form, name=f"{name}_2")(nn.relu(y), train)
                 x = nn.relu(y + _shortcut(x, width, stride))
                 self.sow("taps", name, x)
         x = jnp.mean(x, axis=(1, 2))

@@ -18,6 +18,7 @@ from genjax import errors
 from genjax.models.foreign import Preprocessing
 from genjax.models.network import Network
 from genjax.models.weight_files import Shape, StoredWeights
+from genjax.types import Params
 
 ImageShape = tuple[int, int, int]
 MOST_SHOWN = 3
@@ -214,14 +215,20 @@ def _shown(found: list[str]) -> str:
     return ", ".join(found[:MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def check(stored: StoredWeights, plan: Plan) -> tuple[KeyMap, tuple[str, ...]]:
+def check(
+    stored: StoredWeights, plan: Plan, shapes: Mapping[tuple[bool, str], Shape]
+) -> tuple[KeyMap, tuple[str, ...]]:
     """Return the naming that fits the file, and the harmless keys left over.
+
+    Args:
+        stored: the file.
+        plan: the network that was asked for.
+        shapes: `tree_shapes` of that network.
 
     Raises:
         InvalidInputError: keys missing, shapes that differ, or keys that nothing reads; the
             sentence counts them and names the first.
     """
-    shapes = tree_shapes(plan.network)
     key_map = min(plan.key_maps, key=lambda m: sum(r.key not in stored.shapes for r in m.rules))
     paths = collections.Counter((rule.statistic, rule.path) for rule in key_map.rules)
     assert paths == collections.Counter(shapes.keys()), "the table is not that of the network"
@@ -250,9 +257,10 @@ def check(stored: StoredWeights, plan: Plan) -> tuple[KeyMap, tuple[str, ...]]:
     return key_map, harmless
 
 
-def convert(stored: StoredWeights, network: Network, key_map: KeyMap) -> tuple[Any, Any]:
+def convert(
+    stored: StoredWeights, key_map: KeyMap, shapes: Mapping[tuple[bool, str], Shape]
+) -> tuple[Params, Params]:
     """Return (parameters, statistics) of a file that `check` has accepted."""
-    shapes = tree_shapes(network)
     trees: tuple[dict, dict] = ({}, {})
     for rule in key_map.rules:
         shape = shapes[rule.statistic, rule.path]

@@ -12,10 +12,12 @@ from genjax import errors
 from genjax.models import key_maps
 from genjax.models.foreign import ForeignNetwork, Preprocessing, measured_only
 from genjax.models.weight_files import open_weights
-from genjax.models.weight_rules import Plan, Request, check, convert
+from genjax.models.weight_rules import Plan, Request, check, convert, tree_shapes
 
 ARCHITECTURES: dict[str, Callable[..., Plan]] = {
+    "convnext": key_maps.convnext,
     "resnet_cifar": key_maps.resnet_cifar,
+    "resnet_imagenet": key_maps.resnet_imagenet,
 }
 """Builders `(Request, **options) -> Plan` by the name that a specification starts with."""
 
@@ -68,9 +70,9 @@ def parse_specification(model: str) -> tuple[str, dict[str, Any]]:
             )
         options[option] = _value(text)
         if not isinstance(options[option], allowed[option]):
-            wanted = getattr(allowed[option], "__name__", str(allowed[option]))
+            kind = str(allowed[option]).partition(" ")[0]
             raise errors.InvalidInputError(
-                f"model option {name}.{option}: found {text}; allowed is {wanted}."
+                f"model option {name}.{option}: found '{text}'; allowed is one of type {kind}."
             )
     return name, options
 
@@ -110,9 +112,10 @@ def load_weights(
     with open_weights(path) as stored:
         request = Request(stored.shapes, num_classes, image_shape, preprocessing)
         plan = ARCHITECTURES[name](request, **options)
-        key_map, unused = check(stored, plan)
-        unfolded = convert(stored, plan.network, key_map)
-    params = plan.network.fold(*unfolded)
+        shapes = tree_shapes(plan.network)
+        key_map, unused = check(stored, plan, shapes)
+        unfolded = convert(stored, key_map, shapes)
+    params = jax.jit(plan.network.fold)(*unfolded)
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
         raise errors.InvalidInputError(
             f"weights: '{stored.path.name}' has running variances that are negative; "
