@@ -26,7 +26,8 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     "cmi": (
         "information that the order of two networks by the measure has about their order by the "
         "target, given two hyper-parameters of both, over the entropy of the latter; the smallest "
-        "over pairs of hyper-parameters; 0 none, 1 all; no direction",
+        "over pairs of hyper-parameters; 0 none, 1 all; no direction; biased upwards, which its "
+        "interval corrects, so that the value can lie above it",
         _PGDL,
     ),
     "cmi_argmin": ("the pair of hyper-parameters where it is smallest", _PGDL),
@@ -36,9 +37,9 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     ),
     "cmi_jiang_argmin": ("the set of hyper-parameters where it is smallest", _JIANG),
     "sign_error_mean": (
-        "mean over environments; an environment is two configurations that differ in one "
-        "hyper-parameter, its sign error the share of its pairs of networks that the measure "
-        "orders wrong (weighted by how sure their order is, where the size of the test set was "
+        "mean over environments; an environment is two configurations, in either order, that "
+        "differ in one hyper-parameter, its sign error the share of its pairs of networks that the "
+        "measure orders wrong (weighted by how sure their order is, where the size of the test set was "
         "given); 0 none, 0.5 chance, 1 all",
         _ROBUST,
     ),
@@ -79,8 +80,9 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "",
     ),
     "robust_rmse": (
-        "root-mean-square error of slope times measure plus intercept in its worst environment; "
-        "slope and intercept make that as small as possible",
+        "root-mean-square error of slope (not negative) times measure plus intercept in its worst "
+        "environment, here all networks with one value of one hyper-parameter; slope and intercept "
+        "make that as small as possible",
         f"{_ROBUST}, section 6",
     ),
     "rmse": (

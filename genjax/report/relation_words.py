@@ -278,7 +278,9 @@ def _sign_errors(relations: Relations, rows: Sequence[Row]) -> list[str]:
     total, number = len(rows), len(relations.environments)
     if not rows or not number:
         return []
-    where = f"{count(number, 'environment')} (configurations that differ in one hyper-parameter)"
+    where = (
+        f"{count(number, 'environment')} (two configurations that differ in one hyper-parameter)"
+    )
     best = min(rows, key=lambda row: (row["sign_error_max"], row["sign_error_mean"]))
     reaching = sum(row["sign_error_max"] >= 1 for row in rows)
     if reaching == total:
@@ -326,16 +328,18 @@ def _worst_case(relations: Relations) -> list[str]:
     fits = [row for row in rows if row["measure"] != BIAS_ONLY]
     if not fits or not constant:
         return []
-    best, limit = min(fits, key=lambda row: row["robust_rmse"]), constant[0]
-    if best["robust_rmse"] >= limit:
+    best, limit = min(fits, key=lambda row: row["robust_rmse"]), significant(constant[0])
+    smallest = significant(best["robust_rmse"])
+    # What is written alike is not said to differ: a slope of 0 is the constant but for rounding.
+    if best["robust_rmse"] >= constant[0] or smallest == limit:
         return [
-            "No affine function of one measure has a smaller error in its worst environment than a "
-            f"constant ({significant(limit)})."
+            "No rising affine function of one measure has a smaller error in its worst environment "
+            f"than a constant ({limit})."
         ]
     return [
-        f"Of affine functions of one measure, that of {best['measure']} has the smallest "
-        f"root-mean-square error in its worst environment: {significant(best['robust_rmse'])} "
-        f"against {significant(limit)} for a constant."
+        f"Of rising affine functions of one measure, that of {best['measure']} has the smallest "
+        f"root-mean-square error in its worst environment, {best['worst_environment']}: {smallest} "
+        f"against {limit} for a constant, both fitted to the same networks."
     ]
 
 

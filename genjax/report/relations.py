@@ -212,6 +212,8 @@ def _dot_caption(relations: Relations) -> str:
         text += "configurations (means over seeds"
         spearman = relations.chance.statistic == "spearman"
         text += "; about, from Spearman's correlation times 2/3)." if spearman else ")."
+    if np.isfinite(measure_rows.numbers(relations.table, "cmi_low")).any():
+        text += " CMI is biased upwards; its intervals are corrected for that and can lie below it."
     if len(relations.references):
         text += " Below the line: reference measures."
     return text + _shown(relations)
@@ -288,8 +290,9 @@ def _sign_error_section(output: OutputFolder, relations: Relations) -> Section:
         ],
         figures=figures,
         tables=tables,
-        note="An environment is a pair of configurations that differ in one hyper-parameter. A "
-        "mean hides the environments where a measure is wrong; the maximum does not.",
+        note="For sign errors an environment is two configurations that differ in one "
+        "hyper-parameter, for affine functions all networks with one value of one. A mean hides "
+        "the environments where a measure is wrong; the maximum does not.",
     )
 
 

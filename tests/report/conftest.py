@@ -182,8 +182,8 @@ def make(measures=14, runs=4, depths=3, seed=0):
     )
     worst_case = pd.DataFrame(
         [
-            ["bias only", np.nan, 0.25, 0.09, "width: 8 to 32"],
-            *([name, 0.1, 0.2, 0.05, "lr: 0.01 to 0.1"] for name in networks.measure_names[:3]),
+            ["bias only", np.nan, 0.25, 0.09, "width = 32"],
+            *([name, 0.1, 0.2, 0.05, "lr = 0.1"] for name in networks.measure_names[:3]),
         ],
         columns=["measure", "slope", "intercept", "robust_rmse", "worst_environment"],
     )

@@ -225,7 +225,7 @@ def sign_errors(*pairs, environments=1234):
 
 def test_worst_environment_and_mean_sign_error():
     mean = (0.2, 0.1, 0.3)
-    where = "Over 1,234 environments (configurations that differ in one hyper-parameter)"
+    where = "Over 1,234 environments (two configurations that differ in one hyper-parameter)"
     assert sign_errors((mean, 1.0), ((0.4, 0.3, 0.5), 1.0)) == [
         f"{where} each of 2 measures orders at least one entirely wrong (sign error 1).",
         "The mean sign error of m0 is 0.200 [0.100, 0.300], the smallest of 2; 1 of them is below "
@@ -244,8 +244,8 @@ def test_worst_environment_and_mean_sign_error():
 
 def test_sign_errors_of_one_measure_and_of_none():
     assert sign_errors(((0.2, 0.1, 0.3), 1.0), environments=1) == [
-        "Over 1 environment (configurations that differ in one hyper-parameter) m0 orders at least "
-        "one entirely wrong (sign error 1).",
+        "Over 1 environment (two configurations that differ in one hyper-parameter) m0 orders at "
+        "least one entirely wrong (sign error 1).",
         "The mean sign error of m0 is 0.200 [0.100, 0.300] (chance: 0.5).",
     ]
     assert sign_errors(((0.2, 0.1, 0.3), 0.5))[0].endswith("sign error of m0 is 0.500.")
@@ -269,19 +269,25 @@ def test_combination_against_a_constant():
 def test_worst_case_fit_against_a_constant():
     def last(*errors):
         table = pd.DataFrame(
-            {"measure": ["bias only", "a", "b"][: len(errors)], "robust_rmse": errors}
+            {
+                "measure": ["bias only", "a", "b"][: len(errors)],
+                "robust_rmse": errors,
+                "worst_environment": ["lr = 1", "lr = 2", "lr = 3"][: len(errors)],
+            }
         )
         return words.conclusions(make(row("a", 0.5, PREDICTS), worst_case=table))[-1]
 
     assert last(0.2, 0.15, 0.1234) == (
-        "Of affine functions of one measure, that of b has the smallest root-mean-square error in "
-        "its worst environment: 0.123 against 0.2 for a constant."
+        "Of rising affine functions of one measure, that of b has the smallest root-mean-square "
+        "error in its worst environment, lr = 3: 0.123 against 0.2 for a constant, both fitted to "
+        "the same networks."
     )
-    assert last(0.2, 0.2, 0.3) == (
-        "No affine function of one measure has a smaller error in its worst environment than a "
-        "constant (0.2)."
+    none = (
+        "No rising affine function of one measure has a smaller error in its worst environment "
+        "than a constant (0.2)."
     )
-    assert last(0.2, NAN, 0.1).startswith("Of affine functions of one measure, that of b")
+    assert last(0.2, 0.2, 0.3) == last(0.2, 0.3, 0.4) == last(0.2, 0.2 - 1e-9, 0.2) == none
+    assert last(0.2, NAN, 0.1).startswith("Of rising affine functions of one measure, that of b")
     assert last(0.2).startswith("a has Kendall's tau")
 
 
