@@ -25,13 +25,14 @@ from genjax.statistics.networks import MeasuredNetworks
 Host = np.ndarray
 
 FEWEST_NETWORKS = 5
-LARGEST_GRID = 64
-"""Values up to which a hyper-parameter is one of a grid."""
-
+LARGEST_GRID = 64  # values of a hyper-parameter
 SEED_NAMES = ("seed", "repeat", "repeat_id", "run", "trial")
-GRID_STATISTICS = ("granulated", "cmi", "cmi_jiang", "sign_error", "combination")
+GRID_STATISTICS = {"granulated": 1, "sign_error": 1, "combination": 1, "cmi": 2}
+"""How many hyper-parameters on a grid a statistic needs; the others need none."""
+
 DROPPED_COLUMNS = ("what", "name", "networks", "reason")
 Row = tuple[str, str, int, str]
+CONSTANT = "has the same value for every network"
 
 
 class Usable(NamedTuple):
@@ -125,8 +126,8 @@ def measured_networks(
         >>> usable = measured_networks(table, target="gap", seed_column="run")
         >>> usable.networks.measure_names, usable.networks.configurations.tolist()
         (('norm',), [0, 0, 1, 1, 2, 2])
-        >>> usable.dropped["reason"].tolist()
-        ['has the same value for every network']
+        >>> usable.dropped["name"].tolist()
+        ['one', 'cmi']
     """
     cells = _cells(table)
     columns = list(cells)
@@ -303,7 +304,7 @@ def _measures(
         elif len(known) < FEWEST_NETWORKS:
             reason = f"is finite for {len(known)} networks; at least {FEWEST_NETWORKS} are needed"
         elif (known == known[0]).all():
-            reason = "has the same value for every network"
+            reason = CONSTANT
         else:
             kept[labels[name]] = values
             lost = count - len(known)
@@ -314,18 +315,15 @@ def _measures(
         first = first or f"'{name}': {reason}"
         dropped.append(("measure", labels[name], count, reason))
     if not kept:
-        reason = first or ("found no name" if strict else "all are controls")
-        raise InvalidInputError(f"measures: none is left ({reason}).")
+        raise InvalidInputError(f"measures: none is left ({first or 'none was named'}).")
     return kept
 
 
 def _varying(found: dict[str, Levels], what: str, dropped: list[Row]) -> dict[str, Levels]:
     """Leave out columns that have one value only."""
-    for name, levels in found.items():
-        if len(levels.values) < 2:
-            reason = "has the same value for every network"
-            dropped.append((what, name, len(levels.codes), reason))
-    return {name: levels for name, levels in found.items() if len(levels.values) > 1}
+    constant = {name: levels for name, levels in found.items() if len(levels.values) < 2}
+    dropped += [(what, name, len(levels.codes), CONSTANT) for name, levels in constant.items()]
+    return {name: levels for name, levels in found.items() if name not in constant}
 
 
 def _side_by_side(found: dict[str, Levels], count: int) -> Int[Host, "network hyper"]:
@@ -368,9 +366,10 @@ def _on_a_grid(varying: dict[str, Levels], count: int, dropped: list[Row]) -> di
             continue
         reason = f"has {values} values: taken as continuous, without environments"
         dropped.append(("hyper-parameter", name, count, reason))
-    if not grid:
-        reason = "needs hyper-parameters with a few values each"
-        dropped += [("statistic", name, count, reason) for name in GRID_STATISTICS]
+    for name, needed in GRID_STATISTICS.items():
+        if len(grid) < needed:
+            reason = f"needs {needed} or more hyper-parameters with a few values each"
+            dropped.append(("statistic", name, count, reason))
     alone = vary_alone(_side_by_side(grid, count))
     for name, found in zip(grid, alone, strict=True):
         if not found:

@@ -1,16 +1,13 @@
 """Reading anybody's table: what is kept, what is left out and why, what is refused."""
 
-import decimal
 import itertools
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from genjax import errors
-from genjax.statistics import columns, tables
+from genjax.statistics import tables
 
 NAN = float("nan")
 
@@ -44,94 +41,6 @@ def refusal(table, **options) -> str:
     assert "\n" not in str(found.value)
     assert str(found.value).endswith(".")
     return str(found.value)
-
-
-# Reading files -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ending", [".csv", ".parquet", ".CSV"])
-def test_a_table_survives_its_file(tmp_path, ending):
-    table = small()
-    path = tmp_path / f"networks{ending}"
-    if ending == ".parquet":
-        table.to_parquet(path)
-    else:
-        table.to_csv(path, index=False)
-    found = tables.read_table(str(path))
-    pd.testing.assert_frame_equal(found, table)
-    from_file, from_memory = read(found), read(table)
-    np.testing.assert_array_equal(from_file.networks.measures, from_memory.networks.measures)
-    assert from_file.networks.hyper_values == from_memory.networks.hyper_values
-
-
-def test_parquet_and_csv_of_texts_and_gaps_give_the_same_networks(tmp_path):
-    option = pd.Series(["0.1", None, "auto"] * 4, dtype=object)
-    table = small(**{"hp.option": option, "measure.norm": [True, False, None] * 4})
-    table.to_csv(tmp_path / "t.csv", index=False)
-    table.to_parquet(tmp_path / "t.parquet")
-    one, other = (read(tables.read_table(tmp_path / f"t.{end}")) for end in ("csv", "parquet"))
-    for a, b in zip(one.networks[:5], other.networks[:5], strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert one.networks[5:] == other.networks[5:]
-    assert one.networks.hyper_values[2] == (0.1, "auto", "none")
-    np.testing.assert_array_equal(one.networks.measures[:3, 0], [1, 0, NAN])
-
-
-def test_spaces_a_byte_order_mark_and_a_named_index_do_no_harm(tmp_path):
-    (tmp_path / "t.csv").write_bytes("\ufeffhp.a, gap \n1, 0.5\n2, 0.25\n".encode())
-    found = tables.read_table(tmp_path / "t.csv")
-    assert found.columns.tolist() == ["hp.a", "gap"]
-    assert found["gap"].tolist() == [0.5, 0.25]
-    small().set_index(["hp.depth", "seed"]).to_parquet(tmp_path / "t.parquet")
-    assert {"hp.depth", "seed", "gap"} <= set(tables.read_table(tmp_path / "t.parquet").columns)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("t.xlsx", b"", "ends in '.xlsx'; allowed are .csv and .parquet"),
-        ("t", b"", "ends in ''; allowed"),
-        ("t.csv", b"", "cannot be read .No columns to parse from file."),
-        ("t.csv", b"a,b\n", "holds no rows"),
-        ("t.csv", b"a,b\n1,2\n1,2,3,4\n", "cannot be read .*Expected 2 fields in line 3, saw 4"),
-        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "rows with more cells than there are names"),
-        ("t.csv", b"a;b\n1;2\n", "cells must be separated by commas"),
-        ("t.csv", b"a\tb\n1\t2\n", "cells must be separated by commas"),
-        ("t.csv", b"a,b, a\n1,2,3\n", "has two columns called 'a'"),
-        ("t.csv", b"\xff\xfea\x00", "cannot be read .'utf-8' codec can't decode byte 0xff"),
-        ("t.csv", b'a,b\n"1,2\n', "cannot be read .*EOF inside string"),
-        ("t.parquet", b"", "cannot be read .*0 bytes"),
-        ("t.parquet", b"a,b\n1,2\n3,4\n5,6\n", "cannot be read .*Parquet magic bytes not found"),
-        ("t.parquet", b"PAR1" + bytes(40) + b"PAR1", "cannot be read"),
-    ],
-)
-def test_a_bad_file_is_refused_in_one_sentence(tmp_path, name, content, words):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(errors.InvalidInputError, match=words) as refused:
-        tables.read_table(tmp_path / name)
-    assert str(refused.value).startswith(f"table: '{tmp_path / name}' ")
-    assert "\n" not in str(refused.value)
-
-
-def test_files_that_are_not_there_or_cut_off(tmp_path):
-    with pytest.raises(errors.InvalidInputError, match=r"cannot be read .No such file"):
-        tables.read_table(tmp_path / "none.csv")
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(errors.InvalidInputError, match=r"cannot be read .Is a directory"):
-        tables.read_table(tmp_path / "folder.csv")
-    small().to_parquet(tmp_path / "t.parquet")
-    whole = (tmp_path / "t.parquet").read_bytes()
-    for length in range(4, len(whole), 97):
-        (tmp_path / "t.parquet").write_bytes(whole[:length])
-        with pytest.raises(errors.InvalidInputError, match="cannot be read"):
-            tables.read_table(tmp_path / "t.parquet")
-
-
-def test_two_parquet_columns_of_one_name(tmp_path):
-    column = pa.array([1, 2])
-    pq.write_table(pa.Table.from_arrays([column, column], ["a", "a"]), tmp_path / "t.parquet")
-    with pytest.raises(errors.InvalidInputError, match="has two columns called 'a'"):
-        tables.read_table(tmp_path / "t.parquet")
 
 
 # What comes of a good table ----------------------------------------------------------------------
@@ -248,64 +157,7 @@ def test_texts_in_a_measure_that_was_asked_for_are_refused_by_row_and_value():
     assert len(said) < 130
 
 
-@pytest.mark.parametrize(
-    "cells",
-    [
-        [True, False, None] * 4,
-        [decimal.Decimal("1.5"), decimal.Decimal("2"), None] * 4,
-        pd.array([1, 2, None] * 4, dtype="Int64"),
-        pd.array([1.5, 2, None] * 4, dtype="Float64"),
-        pd.array([True, False, None] * 4, dtype="boolean"),
-        pd.array([1, 2, None] * 4, dtype=pd.ArrowDtype(pa.int32())),
-        pd.Categorical([1.0, 2.0, None] * 4),
-        ["1e3", "nan", "2"] * 4,
-    ],
-)
-def test_numbers_of_every_make(cells):
-    column = pd.Series(cells)
-    values, complaint = columns.numbers_of(column, np.arange(12))
-    assert complaint is None
-    assert values.dtype == np.float64
-    assert len(np.unique(values[~np.isnan(values)])) == 2
-    assert np.isnan(values).sum() == 4
-    found = columns.levels_of(column, np.arange(12))
-    known = ~column.isna().to_numpy()
-    for code, number in zip(found.codes[known], values[known], strict=True):
-        value = found.values[code]
-        assert value == number or (value == "nan" and np.isnan(number))
-
-
 # Hyper-parameters --------------------------------------------------------------------------------
-
-
-def levels(cells) -> columns.Levels:
-    return columns.levels_of(pd.Series(cells, name="x"), np.arange(len(cells)))
-
-
-@pytest.mark.parametrize(
-    ("cells", "values", "codes"),
-    [
-        ([10, 9, 10, 2], (2, 9, 10), [2, 1, 2, 0]),
-        (["10", "9", "b", "a"], (9, 10, "a", "b"), [1, 0, 3, 2]),
-        ([0.1 + 0.2, 0.3, 0.1, 0.3 * (1 + 1e-7)], (0.1, 0.3, 0.3 * (1 + 1e-7)), [1, 1, 0, 2]),
-        ([1e-3, 0.1 * 0.01, -1e-3, 0.0], (-0.001, 0.0, 0.001), [2, 2, 0, 1]),
-        ([32.0, None, 64.0, 32.0], (32, 64, "none"), [0, 2, 1, 0]),
-        ([True, False, True, False], (False, True), [1, 0, 1, 0]),
-        ([True, None, False, None], (False, True, "none"), [1, 2, 0, 2]),
-        (["none", None, "a", "a"], ("a", "none", "missing"), [1, 2, 0, 0]),
-        ([np.inf, -np.inf, 1.5, 2.5], (-np.inf, 1.5, 2.5, np.inf), [3, 0, 1, 2]),
-        ([2**53, 2**53 + 1, 3, 3], (3, 2**53, 2**53 + 1), [1, 2, 0, 0]),
-        ([2000000000, 2000000001, 2000000000, 3], (3, 2000000000, 2000000001), [1, 2, 1, 0]),
-        ([None, None, None, None], ("none",), [0, 0, 0, 0]),
-        ([-0.0, 0.0, 1.5, 1.5], (0, 1.5), [0, 0, 1, 1]),
-    ],
-)
-def test_levels_are_the_distinct_values_in_their_order(cells, values, codes):
-    found = levels(cells)
-    assert found.values == values
-    assert [type(a) for a in found.values] == [type(b) for b in values] or 0 in values
-    assert found.codes.tolist() == codes
-    assert found.missing == (values[-1] in ("none", "missing") and None in cells)
 
 
 @pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, b"raw", 1j, pd.Timestamp("2024-01-01")])
@@ -364,7 +216,10 @@ def test_without_hyper_parameters_every_row_is_a_configuration():
         assert usable.networks.levels.shape == (12, 0)
         assert usable.controls == {}
         dropped = usable.dropped[usable.dropped["what"] == "statistic"]
-        assert dropped["name"].tolist() == list(tables.GRID_STATISTICS)
+        assert dropped["name"].tolist() == ["granulated", "sign_error", "combination", "cmi"]
+    alone = read(small(**{"hp.optimizer": None, "seed": range(12)})).dropped
+    assert alone["name"].tolist() == ["cmi"]
+    assert alone["reason"].tolist() == ["needs 2 or more hyper-parameters with a few values each"]
 
 
 def test_hyper_parameters_that_never_vary_alone_are_named():
@@ -372,18 +227,6 @@ def test_hyper_parameters_that_never_vary_alone_are_named():
     never = "never varies alone: left out of granulated tau and of sign errors"
     assert reasons(usable) == [("hyper-parameter", name, 12, never) for name in ("depth", "width")]
     assert usable.networks.hyper_names == ("depth", "optimizer", "width")
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_varying_alone_against_all_pairs(seed):
-    codes = np.random.default_rng(seed).integers(0, 3, (12, 4))
-    alone = [
-        any(set(np.flatnonzero(a != b)) == {k} for a, b in itertools.combinations(codes, 2))
-        for k in range(4)
-    ]
-    assert columns.vary_alone(codes) == alone
-    numbers = columns.number_rows(codes)
-    np.testing.assert_array_equal(numbers, np.unique(codes, axis=0, return_inverse=True)[1].ravel())
 
 
 def test_texts_that_all_differ_are_no_control():
