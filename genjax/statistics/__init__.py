@@ -8,6 +8,7 @@ from genjax.statistics.families import (
     seed_means,
 )
 from genjax.statistics.practical import Intervals, average_grid, bootstrap, interval_table
+from genjax.statistics.relations import Relations, relate
 from genjax.statistics.resampling import Interval, bootstrap_indices, percentile_interval
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Interval",
     "Intervals",
     "Reach",
+    "Relations",
     "average_grid",
     "bootstrap",
     "bootstrap_indices",
@@ -22,5 +24,6 @@ __all__ = [
     "interval_table",
     "percentile_interval",
     "reach",
+    "relate",
     "seed_means",
 ]

@@ -162,9 +162,11 @@ def _statistic(scores: Host, target: Host, orders: Host, kendall: bool) -> Host:
     if not kendall:
         return _spearman_scores(target[:, None])[orders, 0] @ scores
     a, b = np.triu_indices(len(target), 1)
-    signs = np.sign(target[:, None] - target).astype(np.float32)
-    untied = np.abs(signs).sum(dtype=np.float64) / 2 * np.abs(scores).sum(0, dtype=np.float64)
-    concordance = (signs[orders[:, a], orders[:, b]] @ scores).astype(np.float64)
+    # Pairs first: rows of permuted ranks are contiguous, which makes this several times faster.
+    ranks = np.unique(target, return_inverse=True)[1].reshape(-1).astype(np.int16)[orders.T]
+    signs = np.sign(ranks[a] - ranks[b]).astype(np.float32)
+    untied = np.abs(signs[:, 0]).sum(dtype=np.float64) * np.abs(scores).sum(0, dtype=np.float64)
+    concordance = (signs.T @ scores).astype(np.float64)
     return concordance / np.sqrt(np.where(untied > 0, untied, np.nan))
 
 

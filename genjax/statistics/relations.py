@@ -1,14 +1,52 @@
 """Which measure predicts the target: every statistic of the literature, in one call."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from genjax.statistics.networks import MeasuredNetworks
+from genjax.errors import InvalidInputError
+from genjax.statistics import chance, combination, robust_regression
+from genjax.statistics import relation_parts as parts
+from genjax.statistics.granulated import granulated_tau
+from genjax.statistics.networks import MeasuredNetworks, configuration_draws
+from genjax.statistics.resampling import Interval
+from genjax.statistics.tables import DROPPED_COLUMNS, measured_networks
+from genjax.statistics.verdict import ANTI_PREDICTS, CHANCE, PREDICTS, THROUGH
+
+__all__ = [
+    "ANTI_PREDICTS",
+    "CHANCE",
+    "COLUMNS",
+    "PREDICTS",
+    "THROUGH",
+    "Chance",
+    "Relations",
+    "relate",
+]
 
 Host = np.ndarray
+Progress = Callable[[int, int, str], None]
+
+STAGES = ("correlations", "pairs of networks", "environments", "chance", "regressions")
+
+
+def _ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+COLUMNS = (
+    *("measure", "n", "configurations"),
+    *(*_ends("kendall"), *_ends("spearman"), *_ends("pearson"), *_ends("granulated")),
+    *(*_ends("cmi"), "cmi_argmin", "cmi_corrected"),
+    *(*_ends("cmi_jiang"), "cmi_jiang_argmin", "cmi_jiang_corrected"),
+    *(*_ends("sign_error_mean"), *_ends("sign_error_p90"), "sign_error_max"),
+    *("sign_error", "concordance", *_ends("partial_spearman"), "cross_fitted"),
+    *("p_value", "p_adjusted", "q_value", "verdict"),
+)
+"""Columns of `Relations.table`; `_low` and `_high` are the ends of intervals."""
 
 
 class Chance(NamedTuple):
@@ -62,3 +100,130 @@ class Relations(NamedTuple):
     networks: MeasuredNetworks
     target_name: str
     level: float
+
+
+def relate(
+    table: pd.DataFrame,
+    *,
+    target: str,
+    measures: Sequence[str] | None = None,
+    hparam_prefix: str = "hp.",
+    measure_prefix: str = "measure.",
+    controls: Sequence[str] | None = None,
+    seed_column: str | None = None,
+    test_examples: int | None = None,
+    draws: int = 1000,
+    permutations: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> Relations:
+    """Say which measure predicts the target, with every statistic of the literature.
+
+    What each statistic is stands with the function that computes it: `correlation` (Kendall's
+    tau-b, Spearman, Pearson), `granulated.granulated_tau`, `conditional_information`, `sign_error`,
+    `partial` (partial Spearman, cross-fitted residuals), `chance` (permutation p-values, Holm,
+    Benjamini-Hochberg), `verdict.verdicts`, `combination`, `robust_regression`. A positive relation
+    means that the target grows with the measure.
+
+    Intervals of correlations and conditional information come from configurations drawn with
+    replacement; those of granulated tau and of mean sign errors from a variance that takes account
+    of the configurations that pairs share.
+
+    Args:
+        table: one row per network.
+        target: column of what is to be predicted, e.g. the generalization gap.
+        measures: columns of the measures; None: all with the prefix.
+        hparam_prefix: what names of hyper-parameters start with.
+        measure_prefix: what names of measures start with.
+        controls: columns to control for in the partial correlations; None: all hyper-parameters.
+        seed_column: column that tells the networks of one configuration apart.
+        test_examples: number of test examples behind the target, a difference of proportions;
+            sign errors are then weighted by how sure each difference is (Hoeffding). None: all
+            pairs weigh the same.
+        draws: bootstrap draws.
+        permutations: permutations for the p-values.
+        level: nominal coverage of the intervals.
+        seed: of draws, permutations, folds and reference measures.
+        on_progress: called with (stages done, all stages, name of the stage).
+
+    Raises:
+        InvalidInputError: the table cannot be used; see `tables.measured_networks`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> table = pd.DataFrame({"hp.width": np.repeat(np.arange(8, 18), 4),
+        ...                       "seed": np.tile(np.arange(4), 10)})
+        >>> table["gap"] = 1 / table["hp.width"] + 0.01 * rng.normal(size=40)
+        >>> table["measure.margin"] = table["gap"] + 0.01 * rng.normal(size=40)
+        >>> found = relate(table, target="gap", seed_column="seed", draws=50, permutations=50)
+        >>> found.table[["measure", "verdict"]].to_numpy().tolist()
+        [['margin', 'predicts']]
+    """
+    if not 0 < level < 1:
+        raise InvalidInputError(f"level: found {level}; it must be between 0 and 1.")
+    usable = measured_networks(
+        table,
+        target=target,
+        measures=measures,
+        hparam_prefix=hparam_prefix,
+        measure_prefix=measure_prefix,
+        controls=controls,
+        seed_column=seed_column,
+    )
+    networks, dropped = usable.networks, list(usable.dropped.itertuples(index=False))
+    # References take the same way as the measures; nothing is tested or counted over them.
+    everything = _append(networks, chance.reference_measures(networks, seed=seed))
+    multiplicities = configuration_draws(networks.configurations, draws, seed=seed)
+    said = iter(enumerate(STAGES, start=1))
+
+    def done() -> None:
+        if on_progress is not None:
+            number, stage = next(said)
+            on_progress(number, len(STAGES), stage)
+
+    columns = parts.correlations(everything, usable.controls, multiplicities, level, seed)
+    done()
+    pairs = parts.pairs(everything, multiplicities, level, dropped)
+    columns |= parts.information("cmi", pairs.pgdl)
+    columns |= parts.information("cmi_jiang", pairs.jiang)
+    done()
+    along = granulated_tau(everything, level=level)
+    columns |= parts.with_ends("granulated", Interval(along.value, along.low, along.high))
+    signs = parts.signs(everything, test_examples, draws, level, seed, dropped)
+    columns |= signs.columns
+    done()
+    tests = chance.permutation_tests(networks, permutations=permutations, seed=seed)
+    columns |= parts.tested(tests, len(everything.measure_names))
+    done()
+    count = len(networks.measure_names)
+    frame = pd.DataFrame({"measure": everything.measure_names, **columns})
+    judged = parts.judge(frame.iloc[:count], pairs, networks, level)
+    frame["verdict"] = [*judged, *[""] * (len(frame) - count)]
+    frame = frame[list(COLUMNS)]
+    strength = np.nan_to_num(np.abs(columns["kendall"][:count]))
+    together = combination.leave_one_environment_out(networks, seed=seed)
+    worst = robust_regression.worst_case_fits(
+        networks, robust_regression.level_environments(networks)
+    )
+    done()
+    return Relations(
+        table=frame.iloc[np.argsort(-strength, kind="stable")].reset_index(drop=True),
+        by_hyper=parts.by_hyper(networks, along, pairs, signs, level),
+        environments=parts.environment_table(signs.errors, networks),
+        references=frame.iloc[count:].reset_index(drop=True),
+        dropped=pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS)),
+        chance=Chance(tests.statistic, tests.best, tests.permutations, tests.exact),
+        combination=together,
+        worst_case=worst,
+        networks=networks,
+        target_name=target,
+        level=float(level),
+    )
+
+
+def _append(networks: MeasuredNetworks, more: MeasuredNetworks) -> MeasuredNetworks:
+    return networks._replace(
+        measures=np.column_stack([networks.measures, more.measures]),
+        measure_names=(*networks.measure_names, *more.measure_names),
+    )

@@ -1,0 +1,231 @@
+"""The parts of `relations.relate`: columns of its table, one statistic at a time. Host float64."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from genjax.errors import InvalidInputError
+from genjax.statistics import chance, correlation, partial, sign_error
+from genjax.statistics.conditional_information import (
+    ConditionalInformation,
+    PairStatistics,
+    pair_statistics,
+)
+from genjax.statistics.granulated import Granulated
+from genjax.statistics.networks import MeasuredNetworks, complete_columns
+from genjax.statistics.resampling import Interval, percentile_interval
+from genjax.statistics.verdict import verdicts
+
+Host = np.ndarray
+Columns = dict[str, Host]
+
+DRAWN = ("kendall", "spearman", "pearson", "partial_spearman")
+FOLDS = 5
+FEWEST_GROUPS = 4 * FOLDS
+"""Configurations from which on residuals are cross-fitted: four in every fold."""
+
+
+class Signs(NamedTuple):
+    """What the environments say.
+
+    Attributes:
+        errors: of every environment.
+        columns: of the table of relations.
+        by_hyper: statistic -> interval, arrays [M, H].
+    """
+
+    errors: sign_error.SignErrors
+    columns: Columns
+    by_hyper: Mapping[str, Interval]
+
+
+def with_ends(name: str, found: Interval) -> Columns:
+    """Return a value and the ends of its interval as three columns."""
+    ends = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {key: np.asarray(value) for key, value in ends.items()}
+
+
+def correlations(
+    networks: MeasuredNetworks,
+    controls: Mapping[str, Host],
+    multiplicities: Int[Host, "draw network"],
+    level: float | int,
+    seed: int,
+) -> Columns:
+    """Columns n, configurations, and every correlation, with intervals where they have some."""
+    width = networks.measures.shape[1]
+    design = partial.control_design(controls) if controls else None
+    drawn = DRAWN if design is not None and design.shape[1] else DRAWN[:3]
+    plain = {"sign_error": correlation.plain_sign_error, "concordance": correlation.concordance}
+    names = [*(f"{n}{end}" for n in DRAWN for end in ("", "_low", "_high")), *plain]
+    found = {name: np.full(width, np.nan) for name in (*names, "cross_fitted")}
+    found |= {name: np.zeros(width, np.int64) for name in ("n", "configurations")}
+    for rows, columns in complete_columns(networks.measures):
+        target, values = networks.target[rows], networks.measures[np.ix_(rows, columns)]
+        groups = networks.configurations[rows]
+        units = len(np.unique(groups))
+        found["n"][columns], found["configurations"][columns] = rows.sum(), units
+        # The first sample is the table itself.
+        samples = np.concatenate([np.ones((1, len(target)), np.int64), multiplicities[:, rows]])
+        part = None if design is None else design[rows]
+        draws = correlation.bootstrap(drawn, target, values, samples, design=part)
+        for name in drawn:
+            ends = percentile_interval(draws[name][1:], float(level), units=units)
+            for end, value in zip(("", "_low", "_high"), (draws[name][0], *ends), strict=True):
+                found[f"{name}{end}"][columns] = value
+        for name, statistic in plain.items():
+            found[name][columns] = statistic(target, values)
+        if drawn == DRAWN and units >= FEWEST_GROUPS:
+            held = {name: column[rows] for name, column in controls.items()}
+            found["cross_fitted"][columns] = partial.cross_fitted(
+                target, values, held, groups, folds=FOLDS, seed=seed
+            )
+    return found
+
+
+def pairs(
+    networks: MeasuredNetworks, multiplicities: Host, level: float | int, dropped: list
+) -> PairStatistics:
+    """Statistics of pairs; given no hyper-parameter where these have too many values."""
+    try:
+        return pair_statistics(networks, multiplicities, level=float(level))
+    except InvalidInputError as error:
+        count = len(networks.target)
+        dropped += [("statistic", name, count, str(error)) for name in ("cmi", "cmi_jiang")]
+        bare = networks._replace(levels=networks.levels[:, :0], hyper_names=(), hyper_values=())
+        found = pair_statistics(bare, multiplicities, level=float(level))
+        return found._replace(pgdl=_nothing(found.pgdl), jiang=_nothing(found.jiang))
+
+
+def _nothing(found: ConditionalInformation) -> ConditionalInformation:
+    gap = np.full_like(found.value, np.nan)
+    return found._replace(
+        value=gap, corrected=gap, low=gap, high=gap, argmin=(None,) * len(found.argmin)
+    )
+
+
+def information(name: str, found: ConditionalInformation) -> Columns:
+    """Columns of one version: published value, interval of the corrected one, smallest set."""
+    argmin = [None if names is None else " & ".join(names) or "nothing" for names in found.argmin]
+    return {
+        **with_ends(name, Interval(found.value, found.low, found.high)),
+        f"{name}_argmin": np.array(argmin, object),
+        f"{name}_corrected": found.corrected,
+    }
+
+
+def signs(
+    networks: MeasuredNetworks,
+    test_examples: int | None,
+    draws: int,
+    level: float | int,
+    seed: int,
+    dropped: list,
+) -> Signs:
+    """Sign errors of all environments, their mean, 90th percentile and maximum."""
+    hypers, width = networks.levels.shape[1], networks.measures.shape[1]
+    weighting = None if test_examples is None else sign_error.HOEFFDING
+    options = {"weighting": weighting, "test_examples": test_examples}
+    try:
+        errors = sign_error.sign_errors(networks, **options)
+    except InvalidInputError as error:
+        if not str(error).startswith("levels"):
+            raise
+        dropped.append(("statistic", "sign_error", len(networks.target), str(error)))
+        bare = networks._replace(levels=networks.levels[:, :0])
+        errors = sign_error.sign_errors(bare, **options)
+    mean = sign_error.mean_intervals(errors, hypers, level=float(level))
+    high = sign_error.percentile_intervals(
+        errors, hypers, draws=draws, level=float(level), seed=seed
+    )
+    chosen = [np.ones(len(errors.hyper), bool), *(errors.hyper == h for h in range(hypers))]
+    largest = np.full((1 + hypers, width), np.nan)
+    for row, members in enumerate(chosen):
+        known = np.where(np.isnan(errors.errors[members]), -np.inf, errors.errors[members])
+        most = known.max(0, initial=-np.inf)
+        largest[row] = np.where(np.isinf(most), np.nan, most)
+    gap = np.full_like(largest, np.nan)
+    every = {"mean": mean, "p90": high, "max": Interval(largest, gap, gap)}
+    columns = {}
+    for name in ("mean", "p90"):
+        pooled = Interval(*(np.asarray(array)[0] for array in every[name]))
+        columns |= with_ends(f"sign_error_{name}", pooled)
+    by_hyper = {
+        f"sign_error_{name}": Interval(*(np.asarray(array)[1:].T for array in found))
+        for name, found in every.items()
+    }
+    return Signs(errors, {**columns, "sign_error_max": largest[0]}, by_hyper)
+
+
+def tested(tests: chance.Permutations, width: int) -> Columns:
+    """P-values of the measures; none for the references behind them."""
+    gap = np.full(width - len(tests.p_values), np.nan)
+    columns = {
+        "p_value": tests.p_values,
+        "p_adjusted": chance.holm(tests.p_values),
+        "q_value": chance.benjamini_hochberg(tests.p_values),
+    }
+    return {name: np.concatenate([values, gap]) for name, values in columns.items()}
+
+
+def judge(
+    frame: pd.DataFrame, found: PairStatistics, networks: MeasuredNetworks, level: float | int
+) -> list[str]:
+    """Verdicts of the measures, in the order of the frame."""
+    count = len(frame)
+    return verdicts(
+        frame["kendall"].to_numpy(np.float64),
+        frame["p_adjusted"].to_numpy(np.float64),
+        found.kendall.value[:count],
+        found.kendall.overall_draws[:, :count],
+        found.kendall.draws[:, :count],
+        found.kendall.hyper_names,
+        level=float(level),
+        units=int(networks.configurations.max()) + 1,
+    )
+
+
+def by_hyper(
+    networks: MeasuredNetworks,
+    along: Granulated,
+    found: PairStatistics,
+    errors: Signs,
+    level: float | int,
+) -> pd.DataFrame:
+    """Long table of what every measure says about every hyper-parameter."""
+    within, units = found.kendall, int(networks.configurations.max()) + 1
+    statistics = {"granulated": (networks.hyper_names, along.by_hyper, along.lines)}
+    ends = percentile_interval(within.draws, float(level), units=units)
+    stratified = Interval(within.value, *ends)
+    statistics["stratified"] = (within.hyper_names, stratified, within.pairs)
+    environments = np.bincount(errors.errors.hyper, minlength=len(networks.hyper_names))
+    counts = np.broadcast_to(environments, along.lines.shape)
+    for name, interval in errors.by_hyper.items():
+        statistics[name] = (networks.hyper_names, interval, counts)
+    columns = ["measure", "hyper", "statistic", "value", "low", "high", "count"]
+    rows = []
+    for statistic, (hypers, interval, counted) in statistics.items():
+        for h, hyper in enumerate(hypers):
+            for m, measure in enumerate(networks.measure_names):
+                values = (float(np.asarray(array)[m, h]) for array in interval)
+                rows.append((measure, hyper, statistic, *values, int(counted[m, h])))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def environment_table(found: sign_error.SignErrors, networks: MeasuredNetworks) -> pd.DataFrame:
+    """One row per environment, a column per measure, as the published tables have it."""
+    table = pd.DataFrame(
+        {
+            "hyperparameter": np.array([*networks.hyper_names, ""], object)[found.hyper],
+            "source_config": found.source,
+            "destination_config": found.destination,
+            "weight_sum": found.weight_sum,
+            "effective_sample_size": found.effective_sample_size,
+        }
+    )
+    count = len(networks.measure_names)
+    errors = pd.DataFrame(found.errors[:, :count], columns=list(networks.measure_names))
+    return pd.concat([table, errors], axis=1)
