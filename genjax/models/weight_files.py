@@ -97,7 +97,7 @@ def _as_float32(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array).astype(np.float32)
     bad = int(np.sum(~np.isfinite(array)))
     if bad:
-        _refuse(path, f"has {bad} values in '{key}' that are not finite; no network can use them.")
+        _refuse(path, f"has {bad} of {array.size} values of '{key}' that are not finite.")
     return array
 
 

@@ -239,17 +239,17 @@ def check(
             missing[rule.key] = f"'{rule.key}' {wanted}"
         elif stored.shapes[rule.key] != wanted:
             there = stored.shapes[rule.key]
-            different[rule.key] = f"'{rule.key}' ({there} in the file, {wanted} in the network)"
+            different[rule.key] = f"'{rule.key}' {there}, not {wanted}"
     read = {rule.key for rule in key_map.rules}
     rest = [key for key in stored.shapes if key not in read]
     harmless = tuple(k for k in rest if any(re.fullmatch(p, k) for p in key_map.harmless))
     unused = [f"'{key}' {stored.shapes[key]}" for key in rest if key not in harmless]
     kinds = {
-        "keys of the network are missing": list(missing.values()),
-        "shapes differ": list(different.values()),
-        "keys of the file are unused": unused,
+        "keys missing from the file": list(missing.values()),
+        "shapes that differ": list(different.values()),
+        "keys of the file that nothing reads": unused,
     }
-    found = [f"{len(keys)} {kind}: {_shown(keys)}" for kind, keys in kinds.items() if keys]
+    found = [f"{kind}: {len(keys)} ({_shown(keys)})" for kind, keys in kinds.items() if keys]
     if found:
         raise errors.InvalidInputError(
             f"weights: '{stored.path.name}' does not fit {plan.network.name}; {'; '.join(found)}."
