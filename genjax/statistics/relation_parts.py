@@ -17,6 +17,7 @@ from genjax.statistics.conditional_information import (
 from genjax.statistics.granulated import Granulated
 from genjax.statistics.networks import MeasuredNetworks, complete_columns
 from genjax.statistics.resampling import Interval, percentile_interval
+from genjax.statistics.sign_error_intervals import mean_intervals, percentile_intervals
 from genjax.statistics.verdict import verdicts
 
 Host = np.ndarray
@@ -137,11 +138,9 @@ def signs(
         dropped.append(("statistic", "sign_error", len(networks.target), str(error)))
         bare = networks._replace(levels=networks.levels[:, :0])
         errors = sign_error.sign_errors(bare, **options)
-    mean = sign_error.mean_intervals(errors, hypers, level=float(level))
-    high = sign_error.percentile_intervals(
-        errors, hypers, draws=draws, level=float(level), seed=seed
-    )
-    chosen = [np.ones(len(errors.hyper), bool), *(errors.hyper == h for h in range(hypers))]
+    mean = mean_intervals(errors, hypers, level=float(level))
+    high = percentile_intervals(errors, hypers, draws=draws, level=float(level), seed=seed)
+    chosen = sign_error.environment_groups(errors, hypers)
     largest = np.full((1 + hypers, width), np.nan)
     for row, members in enumerate(chosen):
         known = np.where(np.isnan(errors.errors[members]), -np.inf, errors.errors[members])
@@ -160,7 +159,7 @@ def signs(
     return Signs(errors, {**columns, "sign_error_max": largest[0]}, by_hyper)
 
 
-def tested(tests: chance.Permutations, width: int) -> Columns:
+def p_value_columns(tests: chance.Permutations, width: int) -> Columns:
     """P-values of the measures; none for the references behind them."""
     gap = np.full(width - len(tests.p_values), np.nan)
     columns = {

@@ -114,7 +114,7 @@ def relate(
     test_examples: int | None = None,
     draws: int = 1000,
     permutations: int = 10_000,
-    level: float = 0.95,
+    level: float | int = 0.95,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> Relations:
@@ -194,7 +194,7 @@ def relate(
     columns |= signs.columns
     done()
     tests = chance.permutation_tests(networks, permutations=permutations, seed=seed)
-    columns |= parts.tested(tests, len(everything.measure_names))
+    columns |= parts.p_value_columns(tests, len(everything.measure_names))
     done()
     count = len(networks.measure_names)
     frame = pd.DataFrame({"measure": everything.measure_names, **columns})
