@@ -175,14 +175,13 @@ def _draw_dots(
     look: Look,
     narrow: bool,
 ) -> None:
-    low, high = (
-        measure_rows.numbers(table, f"{column}_low"),
-        measure_rows.numbers(table, f"{column}_high"),
+    values, low, high = (
+        measure_rows.numbers(table, f"{column}{end}") for end in ("", "_low", "_high")
     )
-    panel.hlines(at, low, high, color=look.color, lw=1.6, alpha=0.75)
-    panel.plot(
-        measure_rows.numbers(table, column), at, ls="", clip_on=False, **_marker(look, narrow)
-    )
+    # Bootstrap draws may have a value where the networks as they are have none.
+    known = np.isfinite(values)
+    panel.hlines(at[known], low[known], high[known], color=look.color, lw=1.6, alpha=0.75)
+    panel.plot(values, at, ls="", clip_on=False, **_marker(look, narrow))
 
 
 def _largest(table: pd.DataFrame, columns: Sequence[tuple[str, str, str]]) -> float:

@@ -30,17 +30,19 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "interval corrects, so that the value can lie above it",
         _PGDL,
     ),
+    "cmi_corrected": ("the same less its bias, which bootstrap draws estimate", ""),
     "cmi_argmin": ("the pair of hyper-parameters where it is smallest", _PGDL),
     "cmi_jiang": (
         "the same given no, one or two hyper-parameters; the smallest over these sets",
         f"{_JIANG}, section 3",
     ),
+    "cmi_jiang_corrected": ("the same less its bias, which bootstrap draws estimate", ""),
     "cmi_jiang_argmin": ("the set of hyper-parameters where it is smallest", _JIANG),
     "sign_error_mean": (
         "mean over environments; an environment is two configurations, in either order, that "
         "differ in one hyper-parameter, its sign error the share of its pairs of networks that the "
-        "measure orders wrong (weighted by how sure their order is, where the size of the test set was "
-        "given); 0 none, 0.5 chance, 1 all",
+        "measure orders wrong (weighted by how sure their order is, where the size of the test set "
+        "was given); 0 none, 0.5 chance, 1 all",
         _ROBUST,
     ),
     "sign_error_p90": ("90th percentile over environments", _ROBUST),

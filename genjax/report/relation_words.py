@@ -9,6 +9,7 @@ import pandas as pd
 from genjax.report.phrases import bracket, count, join, signed, significant
 from genjax.statistics import combination
 from genjax.statistics.relations import Relations
+from genjax.statistics.robust_regression import BIAS_ONLY
 from genjax.statistics.verdict import ANTI_PREDICTS, CHANCE, PREDICTS, THROUGH
 
 THROUGH_ANY = THROUGH.format("a hyper-parameter")
@@ -25,7 +26,6 @@ LOW_SIGN_ERROR = 0.25
 
 MOST_NAMES = 5
 MOST_REASONS = 4
-BIAS_ONLY = "bias only"
 
 Row = Mapping[str, Any]
 
@@ -240,8 +240,10 @@ def _chance(rows: Sequence[Row]) -> list[str]:
 
 
 def _side(row: Row, name: str) -> int:
-    """Return the sign of a statistic if its interval excludes zero, else 0."""
+    """Return the sign of a statistic if it is known and its interval excludes zero, else 0."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if not np.isfinite(row[name]):
+        return 0
     return 1 if low > 0 else -1 if high < 0 else 0
 
 

@@ -118,7 +118,8 @@ def summary_rows(relations: Relations) -> list[list[Any]]:
     rows = []
     for row in relations.table.head(MOST_SUMMARY).to_dict("records"):
         cells: list[Any] = [row["measure"]]
-        cells.append(bracket(row["kendall"], row["kendall_low"], row["kendall_high"]))
+        tau = bracket(row["kendall"], row["kendall_low"], row["kendall_high"])
+        cells.append(tau if np.isfinite(row["kendall"]) else "-")
         cells += [float(row[name]) for name in SUMMARY_COLUMNS[2:-1]]
         rows.append([*cells, row["verdict"]])
     return rows
@@ -273,8 +274,8 @@ def _sign_error_section(output: OutputFolder, relations: Relations) -> Section:
         figures_relations.sign_error_distribution,
         relations,
         f"Sign errors over {count(number, 'environment')}: at each x the share of environments "
-        "with a sign error larger than x. White everywhere but at 0 is a measure that never "
-        f"fails.{_shown(relations)}",
+        "with a sign error larger than x. A measure that is never wrong is white everywhere."
+        f"{_shown(relations)}",
         f"Distribution of sign errors of {count(len(relations.table), 'measure')} over "
         f"{count(number, 'environment')}.",
     )

@@ -208,6 +208,7 @@ def test_simpsons_paradox():
     # Where tau itself may be zero, or nothing else is known, nothing is said.
     assert reversal(down, down, tau=0.05) == []
     assert reversal((NAN, NAN, NAN), (NAN, NAN, NAN)) == []
+    assert clear in reversal((NAN, -0.4, -0.2), up)[0]
     rows = [row(n, 0.5, PREDICTS, granulated=down) for n in "ab"]
     text = "\n".join(words.conclusions(make(*rows)))
     assert ") and b (" in text

@@ -9,7 +9,7 @@ from test_page import Reader
 
 from genjax.report import relation_glossary, relation_words, terminal
 from genjax.report import relations as report
-from genjax.report.storage import OutputFolder, run_card
+from genjax.report.storage import Figure, OutputFolder, run_card
 
 TITLES = (
     "What predicts gap",
@@ -43,6 +43,16 @@ def full(relations, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bare(bare_relations, tmp_path_factory):
     return write(bare_relations, tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made but not written, which takes most of the time."""
+
+    def record(self, name, figure, caption="", alt="", *, narrow=None):
+        return Figure(name, caption, "", alt)
+
+    monkeypatch.setattr(OutputFolder, "write_figure", record)
 
 
 def rows_below(text, caption):
@@ -155,7 +165,7 @@ def test_without_any_measure_there_is_still_a_page(bare_relations, tmp_path):
     assert report.summary_rows(nothing) == []
 
 
-def test_captions_say_what_is_not_shown_and_what_is_about(make_relations, tmp_path):
+def test_captions_say_what_is_not_shown_and_what_is_about(make_relations, tmp_path, undrawn):
     many = make_relations(61, runs=2, depths=1)
     many = many._replace(chance=many.chance._replace(statistic="spearman"))
     sections = report.section(OutputFolder(tmp_path), many)
@@ -170,7 +180,7 @@ def test_captions_say_what_is_not_shown_and_what_is_about(make_relations, tmp_pa
     assert sections[2].figures[0].caption.endswith(left_out)
 
 
-def test_long_tables_of_environments_are_cut_on_the_page_only(relations, tmp_path):
+def test_long_tables_of_environments_are_cut_on_the_page_only(relations, tmp_path, undrawn):
     rows = pd.DataFrame(
         {
             "held_out": [f"a = {i}" for i in range(99)],
@@ -197,6 +207,8 @@ def test_summary_is_short_and_has_no_empty_interval(relations, bare_relations, m
     assert rows[0][2:] == [first[name] for name in report.SUMMARY_COLUMNS[2:]]
     assert all(len(row) == len(report.SUMMARY_COLUMNS) for row in rows)
     assert len(rows) == 14
+    unknown = relations._replace(table=relations.table.assign(kendall=np.nan))
+    assert report.summary_rows(unknown)[0][1] == "-"
     assert len(report.summary_rows(make_relations(16, runs=2, depths=1))) == 15
     assert [terminal.number(cell) for cell in report.summary_rows(bare_relations)[0][2:4]] == [
         "-",
