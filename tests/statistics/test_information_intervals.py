@@ -11,10 +11,11 @@ from genjax.statistics.pair_information import information_interval
 
 def test_the_interval_is_normal_around_the_corrected_value():
     generator = np.random.default_rng(0)
-    draws = 0.5 + 0.02 * generator.normal(size=(20000, 2)) + np.array([0.0, 0.3])
-    value = np.array([0.48, 0.8])
+    # The second set is nearly as small: the smallest of both spreads less than either.
+    draws = np.array([0.5, 0.51]) + 0.02 * generator.normal(size=(20000, 2))
+    value = np.array([0.48, 0.49])
     corrected, low, high = information_interval(value, draws, 10, 90, level=0.9)
-    assert corrected == pytest.approx(0.46, abs=1e-3)
+    assert corrected == pytest.approx(2 * 0.48 - draws.min(1).mean(), abs=1e-12)
     half = stats.t.ppf(0.95, 89) * np.sqrt(10 / 9) * 0.02
     assert (high - low) / 2 == pytest.approx(half, rel=0.02)
     draws[:5] = np.nan
@@ -22,6 +23,25 @@ def test_the_interval_is_normal_around_the_corrected_value():
     np.testing.assert_allclose(again, [corrected, low, high], atol=1e-3)
     assert np.isnan(information_interval(value, draws[:1], 10, 90)).all()
     assert np.isnan(information_interval(value, draws, 1, 1)).all()
+
+
+def test_intervals_take_configurations_as_the_units():
+    generator = np.random.default_rng(0)
+    levels = np.repeat(generator.permutation(np.arange(45) % 3), 2)[:, None]
+    shared = levels[:, 0] * 4.0
+    target, measure = shared + generator.normal(size=90), shared + generator.normal(size=90)
+    networks = from_arrays(measure[:, None], target, levels)
+    networks = networks._replace(configurations=np.repeat(np.arange(45), 2))
+    draws = configuration_draws(networks.configurations, 50, seed=0)
+    found = pair_statistics(networks, draws).jiang
+    # Almost all is through the hyper-parameter, whose set is the smallest in every draw.
+    assert found.argmin == (("hp.0",),)
+    assert found.by_set[0, 0] > found.draws.max()
+    corrected = 2 * found.value[0] - found.draws.mean()
+    half = stats.t.ppf(0.975, 44) * np.sqrt(15 / 14) * found.draws.std(ddof=1)
+    assert found.high[0] == pytest.approx(corrected + half, abs=1e-12)
+    assert found.low[0] == pytest.approx(max(corrected - half, 0), abs=1e-12)
+    assert found.corrected[0] == pytest.approx(max(corrected, 0), abs=1e-12)
 
 
 def simulate(count, repeats, signal, generator, hypers=3):
