@@ -4,7 +4,7 @@ import re
 
 from genjax import errors
 from genjax.models import convnext as convnexts
-from genjax.models import network, residual, resnet
+from genjax.models import convolution, network, residual, resnet
 from genjax.models.foreign import Preprocessing
 from genjax.models.weight_rules import (
     CONVOLUTION,
@@ -52,7 +52,8 @@ def resnet_cifar(request: Request, *, depth: int | None = None) -> Plan:
         )
     shape, preprocessing, seen = request.images((32, 32, 3), IMAGENET)
     classes = request.classes("linear.bias", "fc.bias", default=10)
-    made = resnet.resnet(image_shape=seen, num_classes=classes, depth=depth)
+    form = convolution.for_backend(measuring=True)
+    made = resnet.resnet(image_shape=seen, num_classes=classes, depth=depth, form=form)
     body = list(_convolution_and_norm("conv1", "bn1", "stem_1"))
     for stage in (1, 2, 3):
         for block in range((depth - 2) // 6):

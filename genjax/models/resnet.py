@@ -133,7 +133,7 @@ def resnet(
         depth: 6n + 2.
         width: multiplier of the channels 16, 32, 64.
         norm: `batch` (running statistics are folded in before measuring), `group` or `none`.
-        form: `plain` or `canonical` convolution; None chooses for the backend.
+        form: of the convolution, one of `convolution.FORMS`; None chooses for the backend.
 
     Example:
         >>> resnet(image_shape=(32, 32, 3), num_classes=10, depth=8).name

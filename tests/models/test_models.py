@@ -1,5 +1,7 @@
 """Models: contract, known sizes, folding, gradients of the canonical convolution, bad input."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -120,6 +122,29 @@ def test_canonical_convolution_equals_autodiff(stride, window, padding, getkey):
     found = jax.jit(jax.value_and_grad(canonical, argnums=(0, 1)))(images, kernel)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [5, 6, 8])
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 16), (16, 16), (16, 20)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 1), (0, 2))])
+def test_widened_convolution_equals_the_plain_form(width, inputs, outputs, padding, getkey):
+    images = jax.random.normal(getkey(), (2, 5, width, inputs))
+    kernel = jax.random.normal(getkey(), (3, 3, inputs, outputs))
+    weights = jnp.arange(1.0, 1.0 + outputs) / outputs
+
+    def total(form, x, w):
+        convolve = convolution.as_flax(form)
+        y = convolve(x, w, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jnp.sum(jnp.sin(y) * weights[None, None, None, :]), y
+
+    expected, found = (
+        jax.jit(jax.value_and_grad(functools.partial(total, form), argnums=(0, 1), has_aux=True))(
+            images, kernel
+        )
+        for form in ("plain", "widened")
+    )
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-5, rtol=1e-4)
 
 
 def test_grouped_convolution_falls_back_to_the_plain_form(getkey):
