@@ -1,123 +1,249 @@
-"""The worst-case affine fit against a fine grid, closed forms, and a generic solver."""
+"""Worst-environment regression: closed forms, scipy's SLSQP, a fine grid, optimality conditions."""
+
+import itertools
 
 import numpy as np
 import pytest
 from scipy import optimize
 
-from genjax import errors
-from genjax.statistics import networks, robust_regression
-from genjax.statistics.robust_regression import robust_fit
+from genjax.errors import InvalidInputError
+from genjax.statistics.networks import from_arrays
+from genjax.statistics.robust_regression import level_environments, robust_regression
+
+WHOLE = np.arange(30)
 
 
-def worst(target, measure, environments, slope, intercept):
-    return max(np.mean((target[e] - slope * measure[e] - intercept) ** 2) for e in environments)
+def example(seed, networks=30, environments=5, digits=None, pull=0.7):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=networks) + generator.integers(0, 3)
+    y = 0.4 * generator.normal(size=networks) + pull * x
+    if digits is not None:
+        x, y = np.round(x, digits), np.round(y, digits)
+    sizes = generator.integers(2, networks + 1, environments)
+    return x, y, [generator.choice(networks, size, replace=False) for size in sizes]
 
 
-def population(seed, groups=5, each=12):
-    rng = np.random.default_rng(seed)
-    target = rng.normal(size=groups * each) + np.repeat(rng.normal(size=groups), each)
-    measure = rng.normal(size=groups * each) + rng.uniform(-1, 2) * target
-    environments = [np.arange(g * each, (g + 1) * each) for g in range(groups)]
-    return target, measure, environments
+def errors_of(x, y, groups, slope, intercept):
+    return np.array([np.mean((y[g] - slope * x[g] - intercept) ** 2) for g in groups])
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_no_point_of_a_fine_grid_is_better(seed):
-    target, measure, environments = population(seed)
-    fit = robust_fit(target, measure, environments)
-    reached = worst(target, measure, environments, fit.slope, fit.intercept)
-    np.testing.assert_allclose(fit.robust_rmse, np.sqrt(reached), rtol=1e-9)
-    slopes = np.maximum(fit.slope + np.linspace(-2, 2, 161), 0)
-    intercepts = fit.intercept + np.linspace(-2, 2, 161)
-    best = min(worst(target, measure, environments, w, b) for w in slopes for b in intercepts)
-    assert reached <= best + 1e-9
-    # Steps too small for the grid: the problem is convex, so a local check suffices.
-    for step in (1e-3, 1e-5):
-        for angle in np.linspace(0, 2 * np.pi, 64, endpoint=False):
-            w, b = fit.slope + step * np.cos(angle), fit.intercept + step * np.sin(angle)
-            assert worst(target, measure, environments, max(w, 0.0), b) >= reached - 1e-9
-    # At the optimum several environments are equally bad; the named one is among them.
-    named = environments[fit.worst_environment]
-    np.testing.assert_allclose(
-        worst(target, measure, [named], fit.slope, fit.intercept), reached, rtol=1e-6
-    )
+def solved(x, y, groups):
+    """Smallest largest error by SLSQP on the epigraph, from several starts."""
 
+    def errors(point):
+        return errors_of(x, y, groups, point[0], point[1])
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_generic_solver_does_not_find_better(seed):
-    target, measure, environments = population(seed + 20)
-    fit = robust_fit(target, measure, environments)
-    tried = [
-        optimize.minimize(
-            lambda x: worst(target, measure, environments, abs(x[0]), x[1]),
+    found = []
+    for slope, intercept in itertools.product([0.0, 0.5, 2.0], [0.0, float(y.mean())]):
+        start = np.array([slope, intercept, errors([slope, intercept]).max()])
+        result = optimize.minimize(
+            lambda point: point[2],
             start,
-            method="Nelder-Mead",
-            options={"xatol": 1e-10, "fatol": 1e-12, "maxiter": 4000},
-        ).fun
-        for start in ((0.0, 0.0), (1.0, 0.0), (0.2, 1.0), (0.5, -1.0))
-    ]
-    np.testing.assert_allclose(fit.robust_rmse**2, min(tried), rtol=1e-6)
+            constraints=[{"type": "ineq", "fun": lambda point: point[2] - errors(point)}],
+            bounds=[(0, None), (None, None), (None, None)],
+            method="SLSQP",
+            options={"ftol": 1e-15, "maxiter": 500},
+        )
+        found.append(errors([max(result.x[0], 0), result.x[1]]).max())
+    return np.sqrt(min(found))
 
 
-def test_one_environment_is_least_squares_with_a_slope_that_is_not_negative():
-    target, measure, _ = population(3)
-    whole = [np.arange(len(target))]
-    rising = measure * np.sign(np.corrcoef(target, measure)[0, 1])
-    fit = robust_fit(target, rising, whole)
-    np.testing.assert_allclose([fit.slope, fit.intercept], np.polyfit(rising, target, 1), rtol=1e-5)
-    fallen = robust_fit(target, -rising, whole)
-    np.testing.assert_allclose(fallen.slope, 0, atol=1e-7)
-    np.testing.assert_allclose(fallen.robust_rmse, target.std(), rtol=1e-9)
+@pytest.mark.parametrize("digits", [None, 0])
+@pytest.mark.parametrize("pull", [-0.5, 0.0, 0.7])
+@pytest.mark.parametrize("seed", range(4))
+def test_optimum_equals_slsqp(seed, pull, digits):
+    x, y, groups = example(seed, digits=digits, pull=pull)
+    fits = robust_regression(x[:, None], y, groups)
+    slope, intercept = fits.slope[0], fits.intercept[0]
+    assert slope >= 0
+    assert fits.robust_rmse[0] == pytest.approx(solved(x, y, groups), rel=1e-7)
+    found = errors_of(x, y, groups, slope, intercept)
+    assert np.sqrt(found.max()) == pytest.approx(fits.robust_rmse[0], rel=1e-12)
+    assert found[fits.worst_environment[0]] == pytest.approx(found.max(), rel=1e-8)
 
 
-def test_bias_only_is_the_middle_of_the_worst_two():
-    target = np.array([0.0, 0.0, 10.0, 10.0, 4.0])
-    fit = robust_fit(target, None, [np.array([0, 1]), np.array([2, 3]), np.array([4])])
-    np.testing.assert_allclose([fit.slope, fit.intercept, fit.robust_rmse], [0, 5, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_point_of_a_fine_grid_is_better(seed):
+    x, y, groups = example(seed + 10)
+    fits = robust_regression(x[:, None], y, groups)
+    slope, intercept, best = fits.slope[0], fits.intercept[0], fits.robust_rmse[0] ** 2
+    for width in (1.0, 1e-2, 1e-4):
+        steps = np.linspace(-width, width, 41)
+        slopes = np.maximum(slope + steps, 0)
+        grid = [errors_of(x, y, groups, s, intercept + b).max() for s in slopes for b in steps]
+        assert min(grid) >= best * (1 - 1e-13)
 
 
-@pytest.mark.parametrize("scale", [1e12, 1e-9])
-def test_units_do_not_matter(scale):
-    target, measure, environments = population(1)
-    plain = robust_fit(target, measure, environments)
-    scaled = robust_fit(target, scale * measure, environments)
-    np.testing.assert_allclose(scaled.slope * scale, plain.slope, rtol=1e-5)
-    np.testing.assert_allclose(scaled.robust_rmse, plain.robust_rmse, rtol=1e-7)
-    other = robust_fit(1e6 * target + 5, measure, environments)
-    np.testing.assert_allclose(other.robust_rmse, 1e6 * plain.robust_rmse, rtol=1e-6)
+@pytest.mark.parametrize("pull", [-0.5, 0.7])
+@pytest.mark.parametrize("seed", range(3))
+def test_optimality_conditions(seed, pull):
+    # A convex combination of the gradients of the worst environments is 0, or points to slopes
+    # below 0 where the slope is 0.
+    x, y, groups = example(seed + 20, pull=pull)
+    fits = robust_regression(x[:, None], y, groups)
+    slope, intercept = fits.slope[0], fits.intercept[0]
+    found = errors_of(x, y, groups, slope, intercept)
+    active = np.flatnonzero(found >= found.max() * (1 - 1e-9))
+    residuals = [y[groups[k]] - slope * x[groups[k]] - intercept for k in active]
+    gradients = np.array(
+        [
+            (-2 * np.mean(r * x[groups[k]]), -2 * r.mean())
+            for k, r in zip(active, residuals, strict=True)
+        ]
+    )
+    columns = np.concatenate([gradients.T, np.ones((1, len(active)))])
+    if slope == 0:
+        columns = np.concatenate([columns, [[-1.0], [0.0], [0.0]]], axis=1)
+    assert optimize.nnls(columns, np.array([0.0, 0.0, 1.0]))[1] < 1e-7
+    assert (slope == 0) == (pull < 0)
 
 
-def test_constant_measures_and_targets():
-    environments = [np.array([0, 1]), np.array([2])]
-    fit = robust_fit(np.array([1.0, 1.0, 3.0]), np.ones(3), environments)
-    np.testing.assert_allclose([fit.slope, fit.intercept, fit.robust_rmse], [0, 2, 1])
-    flat = robust_fit(np.ones(3), np.arange(3.0), environments)
-    np.testing.assert_allclose([flat.intercept, flat.robust_rmse], [1, 0], atol=1e-9)
+@pytest.mark.parametrize("pull", [-0.5, 0.7])
+def test_one_environment_is_least_squares_with_a_slope_of_at_least_zero(pull):
+    x, y, _ = example(30, pull=pull)
+    fits = robust_regression(x[:, None], y, np.ones((1, 30), bool))
+    slope, intercept = np.polyfit(x, y, 1)
+    if pull < 0:
+        slope, intercept = 0.0, y.mean()
+        assert fits.slope[0] == 0
+    assert fits.slope[0] == pytest.approx(slope, rel=1e-12)
+    assert fits.intercept[0] == pytest.approx(intercept, rel=1e-12)
+    rmse = np.sqrt(np.mean((y - slope * x - intercept) ** 2))
+    assert fits.robust_rmse[0] == pytest.approx(rmse, rel=1e-13)
+    assert fits.bias_only_rmse[0] == pytest.approx(y.std(), rel=1e-13)
+    assert fits.bias_only_intercept[0] == pytest.approx(y.mean(), rel=1e-13)
+    assert fits.worst_environment[0] == fits.bias_only_worst[0] == 0
 
 
-def test_the_table_leaves_out_networks_without_a_value():
-    rng = np.random.default_rng(0)
-    levels = np.stack(np.meshgrid(range(3), range(2), range(4), indexing="ij"), -1).reshape(-1, 3)
-    target = rng.normal(size=24)
-    measures = np.column_stack([target, rng.normal(size=24), np.full(24, np.nan)])
-    measures[levels[:, 0] == 2, 1] = np.nan
-    given = networks.from_arrays(measures, target, levels)
-    environments = robust_regression.level_environments(given)
-    assert len(environments.names) == 9
-    table = robust_regression.worst_case_fits(given, environments)
-    assert table["measure"].tolist() == ["bias only", "measure.0", "measure.1"]
-    np.testing.assert_allclose(table["robust_rmse"][1], 0, atol=1e-6)
-    known = levels[:, 0] != 2
-    members = [np.flatnonzero(m & known) for m in environments.members if (m & known).any()]
-    alone = robust_fit(target, np.nan_to_num(measures[:, 1]), members)
-    np.testing.assert_allclose(table["robust_rmse"][2], alone.robust_rmse, rtol=1e-6)
-    nothing = networks.from_arrays(measures, target)
-    none = robust_regression.level_environments(nothing)
-    assert robust_regression.worst_case_fits(nothing, none).empty
+def test_constant_of_single_networks_is_the_middle_of_the_extremes():
+    target = np.array([0.1, 0.9, 0.3, 0.35])
+    fits = robust_regression(np.ones((4, 1)), target, [np.array([k]) for k in range(4)])
+    assert fits.bias_only_intercept[0] == pytest.approx(0.5)
+    assert fits.bias_only_rmse[0] == pytest.approx(0.4)
+    assert fits.bias_only_worst[0] == 0
+    assert (fits.slope[0], fits.robust_rmse[0]) == (0.0, fits.bias_only_rmse[0])
 
 
-def test_no_environment_is_refused():
-    with pytest.raises(errors.InvalidInputError, match="environments: found none"):
-        robust_fit(np.arange(3.0), np.arange(3.0), [])
-    with pytest.raises(errors.InvalidInputError, match="or an empty one"):
-        robust_fit(np.arange(3.0), np.arange(3.0), [np.array([0]), np.array([], int)])
+def test_line_of_single_networks_is_the_chebyshev_line():
+    # Three points: the residuals of the best line are equal and alternate.
+    x, y = np.array([[0.0], [1.0], [3.0]]), np.array([0.0, 2.0, 3.0])
+    fits = robust_regression(x, y, [np.array([k]) for k in range(3)])
+    assert fits.slope[0] == pytest.approx(1.0)
+    assert fits.intercept[0] == pytest.approx(0.5)
+    assert fits.robust_rmse[0] == pytest.approx(0.5)
+    assert fits.worst_environment[0] == 0
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-9, 1e12, 1e300])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e5])
+def test_scale_of_measure_and_target_does_not_matter(scale, unit):
+    x, y, groups = example(40)
+    one = robust_regression(x[:, None], y, groups)
+    other = robust_regression(scale * x[:, None], unit * y, groups)
+    assert other.slope[0] * scale / unit == pytest.approx(one.slope[0], rel=1e-9)
+    for name in ("robust_rmse", "intercept", "bias_only_rmse", "bias_only_intercept"):
+        expected = getattr(one, name)[0] * unit
+        assert getattr(other, name)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_large_offset_of_a_measure_does_not_matter():
+    x, y, groups = example(41, digits=3)
+    one = robust_regression(x[:, None], y, groups)
+    other = robust_regression(x[:, None] + 2.0**30, y, groups)
+    assert other.slope[0] == pytest.approx(one.slope[0], rel=1e-6)
+    assert other.robust_rmse[0] == pytest.approx(one.robust_rmse[0], rel=1e-6)
+
+
+def test_perfect_fit_and_constant_target():
+    x, _, groups = example(42)
+    fits = robust_regression(x[:, None], 3 * x - 2, groups)
+    assert fits.robust_rmse[0] < 1e-14
+    assert (fits.slope[0], fits.intercept[0]) == pytest.approx((3, -2), rel=1e-12)
+    flat = robust_regression(x[:, None], np.full(30, 0.3), groups)
+    assert (flat.slope[0], flat.robust_rmse[0], flat.bias_only_rmse[0]) == (0.0, 0.0, 0.0)
+    assert flat.intercept[0] == 0.3
+
+
+def test_measures_do_not_depend_on_each_other_and_missing_values_are_left_out():
+    x, y, groups = example(43)
+    generator = np.random.default_rng(44)
+    measures = np.stack([x, generator.normal(size=30), x, np.full(30, 2.0), np.full(30, np.nan)], 1)
+    measures[groups[0], 2] = np.nan
+    measures[3, 1] = np.inf
+    fits = robust_regression(measures, y, groups)
+    for column in range(4):
+        known = np.isfinite(measures[:, column])
+        left = {k: g[known[g]] for k, g in enumerate(groups) if known[g].any()}
+        alone = robust_regression(
+            measures[:, [column]][known], y[known], [np.cumsum(known)[g] - 1 for g in left.values()]
+        )
+        for name in fits._fields:
+            found, expected = getattr(fits, name)[column], getattr(alone, name)[0]
+            if name in ("worst_environment", "bias_only_worst"):
+                expected = list(left)[expected]
+            assert found == pytest.approx(expected, rel=1e-12)
+    assert fits.slope[3] == 0
+    assert fits.robust_rmse[3] == fits.bias_only_rmse[3]
+    assert np.isnan([fits.slope[4], fits.robust_rmse[4], fits.bias_only_rmse[4]]).all()
+    assert fits.worst_environment[4] == fits.bias_only_worst[4] == -1
+
+
+def test_duplicated_environments_and_networks_change_nothing():
+    x, y, groups = example(45)
+    one = robust_regression(x[:, None], y, groups)
+    twice = [np.concatenate([group, group]) for group in groups]
+    other = robust_regression(x[:, None], y, twice + groups)
+    for name in one._fields:
+        assert getattr(other, name)[0] == pytest.approx(getattr(one, name)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_and_two_networks(count):
+    measures, target = np.arange(count)[:, None] * 1.0, np.arange(count) * 1.0 + 0.5
+    fits = robust_regression(measures, target, np.ones((1, count), bool))
+    assert fits.robust_rmse[0] < 1e-15
+    assert fits.slope[0] == pytest.approx(count - 1)
+    assert fits.bias_only_rmse[0] == pytest.approx(0.5 * (count - 1))
+
+
+def test_membership_and_indices_are_the_same():
+    x, y, groups = example(46)
+    members = np.array([np.isin(WHOLE, group) for group in groups])
+    one, other = (robust_regression(x[:, None], y, form) for form in (groups, members))
+    for name in one._fields:
+        assert getattr(other, name)[0] == pytest.approx(getattr(one, name)[0], rel=1e-12)
+
+
+def test_levels_are_environments():
+    levels = np.array(list(itertools.product(range(2), range(3), [0])))
+    networks = from_arrays(np.zeros((6, 1)), np.arange(6.0), levels)
+    members, names = level_environments(networks)
+    assert names.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
+    for row, (hyper, level) in zip(members, names, strict=True):
+        np.testing.assert_array_equal(row, levels[:, hyper] == level)
+    members, names = level_environments(from_arrays(np.zeros((2, 1)), np.arange(2.0)))
+    assert (members.tolist(), names.tolist()) == ([[True, True]], [[-1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("environments", "words"),
+    [
+        (np.ones((2, 7), bool), r"environments: found shape \(2, 7\)"),
+        ([], "environments: found none"),
+        (np.zeros((0, 30), bool), "environments: found none"),
+        ([WHOLE, WHOLE[:0]], "environments: number 1 is empty"),
+        ([WHOLE + 1], "environments: number 0 has network 30"),
+        ([WHOLE - 1], "environments: number 0 has network -1"),
+    ],
+)
+def test_refusals(environments, words):
+    x, y, _ = example(47)
+    with pytest.raises(InvalidInputError, match=words):
+        robust_regression(x[:, None], y, environments)
+
+
+def test_a_target_that_is_not_finite_is_refused():
+    x, y, groups = example(48)
+    y[4] = np.inf
+    with pytest.raises(InvalidInputError, match="target: found NaN or infinity"):
+        robust_regression(x[:, None], y, groups)
