@@ -176,7 +176,7 @@ def dyadic_variance(mean: PairMean, shared: Sharing) -> Float[Host, " measure"]:
     References:
         Fafchamps and Gubert, The formation of risk sharing networks, Journal of Development
         Economics 83 (2007). Aronow, Samii and Assenova, Cluster-robust variance estimation for
-        dyadic data, Political Analysis 23 (2015), equation 4.
+        dyadic data, Political Analysis 23 (2015).
 
     Example:
         >>> import numpy as np

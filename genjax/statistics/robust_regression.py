@@ -83,9 +83,9 @@ def robust_regression(
 ) -> RobustFits:
     """Fit target = slope * measure + intercept with the smallest worst-environment error.
 
-    min over slope >= 0 and intercept of max_e MSE_e, Dziugaite et al. (2020), section 6 (their
-    robust linear regression with affine predictors). Networks without a value of a measure are
-    left out for that measure, and environments without any such network do not count.
+    min over slope >= 0 and intercept of max_e MSE_e: how Dziugaite et al. (2020) test a measure on
+    single networks. Networks without a value of a measure are left out for that measure, and
+    environments without any other do not count.
 
     Only the moments of the environments enter: each MSE is a convex quadratic of slope and
     intercept. For a given slope all have the same curvature in the intercept, so that the best

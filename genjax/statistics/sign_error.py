@@ -48,7 +48,7 @@ def sign_errors(
     test_examples: int | None = None,
     minimum_effective_size: float | int | None = None,
 ) -> SignErrors:
-    """Sign error in every environment, Dziugaite et al. (2020), section 3 and appendix.
+    """Sign error of Dziugaite et al. (2020) in every environment.
 
     The error of two networks is (1 - sgn(C1 - C2) sgn(G1 - G2)) / 2 for a measure C and target G; a
     tie is 0.5. An environment's error is its weighted mean over all pairs of seeds of the two
