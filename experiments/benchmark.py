@@ -1,7 +1,7 @@
 """The main job: train a population, measure the practical generalization metric, report.
 
 Question: which family of networks generalizes better, over model size, robustness and share of
-novel classes, and how sure is that?
+novel classes, how sure is that, and which measure of a network predicts it?
 """
 
 import datetime
@@ -13,6 +13,8 @@ from absl import flags
 
 from experiments import commandline, configuration, stages
 from genjax import report
+from genjax.report import relation_words
+from genjax.report import relations as relations_report
 from genjax.statistics import analysis as analyses
 
 FLAGS = flags.FLAGS
@@ -54,13 +56,21 @@ def main() -> None:
         seed=config.seed,
     )
     card["wall_times"] = {**measured.seconds, "analyse": time.monotonic() - begun}
-    written = write(output, measured, found, card)
-    summarise(measured.population, found, output, written)
+    begun = time.monotonic()
+    related = stages.relations(config, measured, output)
+    card["wall_times"]["relate"] = time.monotonic() - begun
+    written = write(output, measured, found, related, card)
+    summarise(measured.population, found, related, output, written)
 
 
-def write(output, measured, found, card):
+def write(output, measured, found, related, card):
     """Write tables, figures, the page, and the run card last."""
     begun = time.monotonic()
+    said, sections, tables = [related], [], {}
+    if not isinstance(related, str):
+        said = relation_words.conclusions(related)
+        sections = relations_report.section(output, related)
+        tables = relations_report.write_tables(output, related)
     output.write_parquet("protocols.parquet", found.protocols)
     output.write_parquet("intervals.parquet", analyses.all_intervals(found))
     complete = report.provenance.run_card(**card, status="complete")
@@ -72,7 +82,10 @@ def write(output, measured, found, card):
         measured.plan.protocols,
         complete,
         title=f"{TITLE}: {measured.plan.examples.name}",
+        sentences=said,
+        sections=sections,
     )
+    written = {**tables, **written}
     card["wall_times"]["report"] = time.monotonic() - begun
     card["ended"] = datetime.datetime.now(datetime.UTC)
     written["run card"] = output.write_run_card(
@@ -81,10 +94,11 @@ def write(output, measured, found, card):
     return written
 
 
-def summarise(population, found, output, written) -> None:
-    """Print the conclusions, a short table and the paths."""
+def summarise(population, found, related, output, written) -> None:
+    """Print the conclusions, short tables and the paths."""
     warnings = report.practical.training_sentences(population)
-    for sentence in [*warnings, *report.words.conclusions(found)]:
+    said = [related] if isinstance(related, str) else relation_words.conclusions(related)
+    for sentence in [*warnings, *report.words.conclusions(found), *said]:
         print(f"- {sentence}")
     table = report.practical.grand_means_table(found.families)
     kept = [0, 1, 4, 7, 8]
@@ -93,6 +107,10 @@ def summarise(population, found, output, written) -> None:
         for row in table.rows
     ]
     report.terminal.summary_table(table.caption, [table.columns[i] for i in kept], rows)
+    if not isinstance(related, str):
+        rows = relations_report.summary_rows(related)
+        caption = f"What predicts the mean error over all cells ({related.target_name})"
+        report.terminal.summary_table(caption, relations_report.SUMMARY_COLUMNS, rows)
     names = ("networks.parquet", "practical.nc", "intervals.parquet", "protocols.parquet")
     tables = {pathlib.Path(name).stem: output.path / name for name in names}
     report.terminal.paths({**tables, **written})

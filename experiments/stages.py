@@ -13,7 +13,8 @@ import xarray as xr
 import genjax
 from experiments import configuration
 from genjax import errors, report, training
-from genjax.metrics import testbed
+from genjax.metrics import recorded, testbed
+from genjax.statistics.relations import Relations, relate
 from genjax.training import Population, TrainingData
 
 
@@ -84,6 +85,28 @@ def train_and_measure(config: Any, ready: Ready, output: report.storage.OutputFo
     output.write_netcdf("practical.nc", cells)
     seconds["measure"] = time.monotonic() - started
     return Measured(plan, population, bed, cells, seconds)
+
+
+def relations(
+    config: Any, measured: Measured, output: report.storage.OutputFolder
+) -> Relations | str:
+    """Relate what was recorded of every network to its error, or say why that cannot be.
+
+    The table of networks is written anew, with measures and errors.
+    """
+    table = recorded.measured_table(measured.population, measured.cells)
+    output.write_parquet("networks.parquet", table)
+    try:
+        return relate(
+            recorded.by_family_and_size(table),
+            target="metric.practical_error",
+            seed_column="seed",
+            draws=config.statistics.draws,
+            level=config.statistics.level,
+            seed=config.seed,
+        )
+    except errors.InvalidInputError as error:
+        return f"No measure is related to the error: {error}"
 
 
 def forget(output: report.storage.OutputFolder) -> None:

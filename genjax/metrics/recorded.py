@@ -59,14 +59,12 @@ def _squared_weights(params: Params) -> Float[Host, " network"]:
     return np.sum(squares, axis=0)
 
 
-def relation_table(population: Population, cells: xr.Dataset) -> pd.DataFrame:
-    """Return one row per network: hyper-parameters, recorded measures, and errors to predict.
+def measured_table(population: Population, cells: xr.Dataset) -> pd.DataFrame:
+    """Return one row per network: `population.table()`, errors to predict, recorded measures.
 
-    Columns: those of `population.table()` without its own `hp.*`; `hp.family` and `hp.size` (rank
-    of the parameter count in its family, so that families can be compared at equal rank);
-    `measure.*`; `metric.practical_error`: mean over all cells of the clean protocol of the mean
-    error over classes, and `metric.clean_error`: the same in the cell of untouched images with the
-    smallest novel share.
+    Adds `metric.practical_error`: mean over all cells of the clean protocol of the mean error over
+    classes; `metric.clean_error`: the same in the cell of untouched images with the smallest novel
+    share; and `measure.*`.
 
     Args:
         population: what was trained.
@@ -75,15 +73,30 @@ def relation_table(population: Population, cells: xr.Dataset) -> pd.DataFrame:
     Raises:
         InvalidInputError: the cells know nothing of a group.
     """
-    table = population.table()
-    table = table.drop(columns=[name for name in table if str(name).startswith("hp.")])
-    table.insert(5, "hp.family", table["family"])
-    ranks = table.groupby("family")["metric.parameters"].rank(method="dense").astype(int) - 1
-    table.insert(6, "hp.size", ranks)
     parts = [pd.DataFrame(recorded_measures(group)) for group in population.groups]
     measures = pd.concat(parts, ignore_index=True).add_prefix("measure.")
-    errors = [_errors(group, cells) for group in population.groups]
-    return pd.concat([table, pd.concat(errors, ignore_index=True), measures], axis=1)
+    errors = pd.concat([_errors(group, cells) for group in population.groups], ignore_index=True)
+    return pd.concat([population.table(), errors, measures], axis=1)
+
+
+def by_family_and_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with family and size as its only hyper-parameters.
+
+    Options of different families (widths, channels) never vary alone. `hp.family` and `hp.size`,
+    the rank of the parameter count in its family, do: sizes of equal rank are compared.
+
+    Args:
+        table: from `measured_table`.
+
+    Example:
+        >>> table = pd.DataFrame({"family": ["mlp", "mlp", "cnn"], "hp.widths": ["8", "16", None],
+        ...                       "metric.parameters": [10, 20, 15]})
+        >>> by_family_and_size(table)[["hp.family", "hp.size"]].to_numpy().tolist()
+        [['mlp', 0], ['mlp', 1], ['cnn', 0]]
+    """
+    kept = table.drop(columns=[name for name in table if str(name).startswith("hp.")])
+    ranks = table.groupby("family")["metric.parameters"].rank(method="dense").astype(int) - 1
+    return kept.assign(**{"hp.family": table["family"], "hp.size": ranks})
 
 
 def _errors(group: TrainedGroup, cells: xr.Dataset) -> pd.DataFrame:

@@ -53,6 +53,8 @@ class Look(NamedTuple):
     label: str
 
 
+TICK: dict = {"ls": "", "marker": "|", "ms": 11, "mew": 1.2, "color": style.MUTED}
+
 LOOKS = {
     PREDICTS: Look("#004488", "o", True, PREDICTS),
     ANTI_PREDICTS: Look("#b45309", "s", True, ANTI_PREDICTS),
@@ -113,6 +115,9 @@ def dot_plot(relations: Relations, *, narrow: bool = False) -> Figure | None:
     figure, panels = measure_rows.side_by_side(len(columns), len(names), len(keys), narrow)
     at = measure_rows.lay_out(panels, names, narrow)
     limit = max(_largest(shown, columns), _largest(references, columns), 0.25)
+    if _of_means(relations):
+        means = np.abs(measure_rows.numbers(shown, "statistic_of_means"))
+        limit = max(limit, float(np.max(means[np.isfinite(means)], initial=0.0)))
     for panel, (column, title, short) in zip(panels, columns, strict=True):
         panel.set_title(short if narrow else title)
         _dots(panel, shown, column, at[: len(shown)], narrow)
@@ -123,6 +128,10 @@ def dot_plot(relations: Relations, *, narrow: bool = False) -> Figure | None:
     band = _band(relations)
     if np.isfinite(band):
         panels[0].axvspan(-band, band, color=BAND, lw=0, zorder=0.4)
+    if _of_means(relations):
+        # What was permuted, and so what the band is to be compared with.
+        means = measure_rows.numbers(shown, "statistic_of_means")
+        panels[0].plot(means, at[: len(shown)], **TICK)
     figure.legend(handles=keys, loc="outside upper left", ncols=1 if narrow else 3)
     return figure
 
@@ -132,12 +141,22 @@ def _band(relations: Relations) -> float:
     return limit * TAU_OF_RHO if relations.chance.statistic == "spearman" else limit
 
 
+def _of_means(relations: Relations) -> bool:
+    """Whether tau of configuration means was permuted, and is not tau of the networks."""
+    table = relations.table
+    if relations.chance.statistic != "kendall" or "statistic_of_means" not in table:
+        return False
+    return bool((table["n"] > table["configurations"]).any())
+
+
 def _verdict_keys(relations: Relations, narrow: bool) -> list[matplotlib.lines.Line2D]:
     """Return entries of a legend for what is there."""
     found = {verdict_kind(verdict) for verdict in relations.table["verdict"]}
     looks = [LOOKS[kind] for kind in KINDS if kind in found]
     looks += [REFERENCE] if len(relations.references) else []
     keys = [style.key(look.label, ls="", **_marker(look)) for look in looks]
+    if _of_means(relations):
+        keys.append(style.key("of configuration means", **TICK))
     if np.isfinite(chance_limit(relations)):
         total = len(relations.table)
         about = "about " if relations.chance.statistic == "spearman" else ""

@@ -34,6 +34,8 @@ def write_population(
     card: Mapping[str, Any],
     *,
     title: str,
+    sentences: Sequence[str] = (),
+    sections: Sequence[Section] = (),
 ) -> dict[str, pathlib.Path]:
     """Draw every figure, write the page, and return what was written where.
 
@@ -45,16 +47,18 @@ def write_population(
         protocols: how heads were read.
         card: from `genjax.report.provenance.run_card`.
         title: heading of the page.
+        sentences: conclusions of others, below the own ones.
+        sections: of others, below the own ones.
     """
-    sections = [
+    own = [
         _metric_section(output, analysis.families),
         _trade_off_section(output, analysis),
         _protocol_section(output, analysis.protocols),
         _training_section(output, population),
         _shift_section(output, bed, protocols),
     ]
-    sentences = [*training_sentences(population), *words.conclusions(analysis)]
-    text = page.render(title, sentences, sections, card)
+    said = [*training_sentences(population), *words.conclusions(analysis), *sentences]
+    text = page.render(title, said, [*own, *sections], card)
     return {"page": output.write_text(PAGE, text), "figures": output.path / "figures"}
 
 

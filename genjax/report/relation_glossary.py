@@ -66,6 +66,11 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "configuration; follows bends and interactions",
         "Chernozhukov et al. 2018",
     ),
+    "statistic_of_means": (
+        "tau of the configurations' means over their seeds (Spearman's correlation where there are "
+        "more than 200 configurations): what the permutation test compares with chance",
+        "",
+    ),
     "p_value": (
         "permutation test, two-sided: share of permutations of configurations (means over seeds) "
         "in which the measure relates as strongly",

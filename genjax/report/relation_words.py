@@ -8,8 +8,8 @@ import pandas as pd
 
 from genjax.report.phrases import bracket, count, join, signed, significant
 from genjax.statistics import combination
+from genjax.statistics.relation_parts import BIAS_ONLY
 from genjax.statistics.relations import Relations
-from genjax.statistics.robust_regression import BIAS_ONLY
 from genjax.statistics.verdict import ANTI_PREDICTS, CHANCE, PREDICTS, THROUGH
 
 THROUGH_ANY = THROUGH.format("a hyper-parameter")
@@ -184,11 +184,14 @@ def _strongest(relations: Relations, candidates: Sequence[Row]) -> list[str]:
         text = f"{best['measure']} has Kendall's tau {_with(best, 'kendall')}"
     if not np.isfinite(limit):
         return [f"{text}."]
-    spearman = relations.chance.statistic == "spearman"
-    value = best["spearman" if spearman else "kendall"]
-    subject = f"its Spearman correlation {_with(best, 'spearman')} is " if spearman else ""
+    value = best["statistic_of_means"]
+    name = "Spearman correlation" if relations.chance.statistic == "spearman" else "tau"
+    subject = ""
+    if name != "tau" or not np.isclose(value, best["kendall"]):
+        seeded = best["n"] > best["configurations"]
+        subject = f"its {name}{' over configuration means' if seeded else ''}, {signed(value)}, is "
     if value < 0:
-        subject = f"{subject}in absolute value " if spearman else "in absolute value "
+        subject += "in absolute value "
     more = "more" if abs(value) > limit else "not more"
     who = (
         "chance alone reaches" if total == 1 else f"the best of {total} measures reaches by chance"

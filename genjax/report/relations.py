@@ -41,6 +41,7 @@ LABELS = {
     "sign_error": "sign error, all pairs",
     "partial_spearman": "partial Spearman",
     "cross_fitted": "cross-fitted",
+    "statistic_of_means": "of means",
     "p_value": "p",
     "p_adjusted": "p, Holm",
     "q_value": "q",
@@ -52,8 +53,8 @@ LABELS = {
 }
 TEXTS = {"measure", "cmi_argmin", "cmi_jiang_argmin", "verdict"}
 OVERALL = (
-    *("measure", "n", "kendall", "spearman", "pearson", "p_value", "p_adjusted", "q_value"),
-    "verdict",
+    *("measure", "n", "kendall", "spearman", "pearson"),
+    *("statistic_of_means", "p_value", "p_adjusted", "q_value", "verdict"),
 )
 WITHIN = (
     *("measure", "granulated", "cmi", "cmi_argmin", "cmi_jiang", "cmi_jiang_argmin"),
@@ -210,7 +211,7 @@ def _dot_caption(relations: Relations) -> str:
     if np.isfinite(words.chance_limit(relations)):
         who = f"the best of {total} measures" if total > 1 else "a measure"
         text += f" Grey band: what {who} stays within in 95% of permutations of the "
-        text += "configurations (means over seeds"
+        text += "configurations (means over seeds; tau of these is the thin tick"
         spearman = relations.chance.statistic == "spearman"
         text += "; about, from Spearman's correlation times 2/3)." if spearman else ")."
     if np.isfinite(measure_rows.numbers(relations.table, "cmi_low")).any():

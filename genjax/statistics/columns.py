@@ -91,7 +91,7 @@ def levels_of(column: pd.Series, rows: Int[Host, " row"]) -> Levels:
         unique, inverse = np.unique(raw, return_inverse=True)
         keys = unique.tolist()
     else:
-        keys, inverse = _sorted_keys(column[filled].astype(object), rows[filled])
+        keys, inverse = _sorted_keys(pd.Series(column[filled], dtype=object), rows[filled])
     texts = [key for key in keys if isinstance(key, str)]
     count = len(keys) - len(texts)
     groups, values = _merge_rounding(keys[:count])

@@ -17,6 +17,7 @@ from genjax.statistics.conditional_information import (
 from genjax.statistics.granulated import Granulated
 from genjax.statistics.networks import MeasuredNetworks, complete_columns
 from genjax.statistics.resampling import Interval, percentile_interval
+from genjax.statistics.robust_regression import level_environments, robust_regression
 from genjax.statistics.sign_error_intervals import mean_intervals, percentile_intervals
 from genjax.statistics.verdict import verdicts
 
@@ -24,6 +25,8 @@ Host = np.ndarray
 Columns = dict[str, Host]
 
 DRAWN = ("kendall", "spearman", "pearson", "partial_spearman")
+BIAS_ONLY = "bias only"
+WORST_CASE_COLUMNS = ("measure", "slope", "intercept", "robust_rmse", "worst_environment")
 FOLDS = 5
 FEWEST_GROUPS = 4 * FOLDS
 """Configurations from which on residuals are cross-fitted: four in every fold."""
@@ -75,8 +78,10 @@ def correlations(
         draws = correlation.bootstrap(drawn, target, values, samples, design=part)
         for name in drawn:
             ends = percentile_interval(draws[name][1:], float(level), units=units)
+            # A draw may have a value where the table has none; an interval around nothing is none.
+            gap = np.isnan(draws[name][0])
             for end, value in zip(("", "_low", "_high"), (draws[name][0], *ends), strict=True):
-                found[f"{name}{end}"][columns] = value
+                found[f"{name}{end}"][columns] = np.where(gap, np.nan, value)
         for name, statistic in plain.items():
             found[name][columns] = statistic(target, values)
         if drawn == DRAWN and units >= FEWEST_GROUPS:
@@ -163,6 +168,7 @@ def p_value_columns(tests: chance.Permutations, width: int) -> Columns:
     """P-values of the measures; none for the references behind them."""
     gap = np.full(width - len(tests.p_values), np.nan)
     columns = {
+        "statistic_of_means": tests.observed,
         "p_value": tests.p_values,
         "p_adjusted": chance.holm(tests.p_values),
         "q_value": chance.benjamini_hochberg(tests.p_values),
@@ -228,3 +234,23 @@ def environment_table(found: sign_error.SignErrors, networks: MeasuredNetworks) 
     count = len(networks.measure_names)
     errors = pd.DataFrame(found.errors[:, :count], columns=list(networks.measure_names))
     return pd.concat([table, errors], axis=1)
+
+
+def worst_case(networks: MeasuredNetworks) -> pd.DataFrame:
+    """Affine fit of every measure with the smallest worst-environment error, a constant first.
+
+    An environment is one value of one hyper-parameter; without hyper-parameters there are no rows.
+    """
+    members, codes = level_environments(networks)
+    rows = []
+    if codes[0, 0] >= 0:
+        names = [
+            f"{networks.hyper_names[h]} = {networks.hyper_values[h][value]}" for h, value in codes
+        ]
+        # A constant measure has slope 0: the baseline on all networks.
+        measures = np.column_stack([np.zeros(len(networks.target)), networks.measures])
+        fits = robust_regression(measures, networks.target, members)
+        for m, name in enumerate((BIAS_ONLY, *networks.measure_names)):
+            numbers = (fits.slope[m], fits.intercept[m], fits.robust_rmse[m])
+            rows.append((name, *map(float, numbers), names[fits.worst_environment[m]]))
+    return pd.DataFrame(rows, columns=list(WORST_CASE_COLUMNS))

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from genjax.errors import InvalidInputError
-from genjax.statistics import chance, combination, robust_regression
+from genjax.statistics import chance, combination
 from genjax.statistics import relation_parts as parts
 from genjax.statistics.granulated import granulated_tau
 from genjax.statistics.networks import MeasuredNetworks, configuration_draws
@@ -44,7 +44,7 @@ COLUMNS = (
     *(*_ends("cmi_jiang"), "cmi_jiang_argmin", "cmi_jiang_corrected"),
     *(*_ends("sign_error_mean"), *_ends("sign_error_p90"), "sign_error_max"),
     *("sign_error", "concordance", *_ends("partial_spearman"), "cross_fitted"),
-    *("p_value", "p_adjusted", "q_value", "verdict"),
+    *("statistic_of_means", "p_value", "p_adjusted", "q_value", "verdict"),
 )
 """Columns of `Relations.table`; `_low` and `_high` are the ends of intervals."""
 
@@ -203,9 +203,7 @@ def relate(
     frame = frame[list(COLUMNS)]
     strength = np.nan_to_num(np.abs(columns["kendall"][:count]))
     together = combination.leave_one_environment_out(networks, seed=seed)
-    worst = robust_regression.worst_case_fits(
-        networks, robust_regression.level_environments(networks)
-    )
+    worst = parts.worst_case(networks)
     done()
     return Relations(
         table=frame.iloc[np.argsort(-strength, kind="stable")].reset_index(drop=True),

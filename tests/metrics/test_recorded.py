@@ -65,7 +65,9 @@ def test_a_diverged_network_has_no_measures(population):
 
 
 def test_the_table_joins_every_network_with_its_own_errors(population):
-    table = recorded.relation_table(population, cells_of(population))
+    whole = recorded.measured_table(population, cells_of(population))
+    assert {"hp.widths", "hp.channels", "hp.learning_rate"} <= set(whole)
+    table = recorded.by_family_and_size(whole)
     assert table["hp.family"].tolist() == ["mlp"] * 6 + ["cnn"] * 3
     assert table["hp.size"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0]
     assert [name for name in table if name.startswith("hp.")] == ["hp.family", "hp.size"]
@@ -80,6 +82,6 @@ def test_the_table_joins_every_network_with_its_own_errors(population):
 def test_cells_of_another_population_are_refused(population):
     cells = cells_of(population)
     with pytest.raises(errors.InvalidInputError, match="nothing of mlp with 310 parameters"):
-        recorded.relation_table(population, cells.sel(family=["cnn"]))
+        recorded.measured_table(population, cells.sel(family=["cnn"]))
     with pytest.raises(errors.InvalidInputError, match="nothing of mlp with 310 parameters"):
-        recorded.relation_table(population, cells.assign_coords(parameters=cells.parameters + 1))
+        recorded.measured_table(population, cells.assign_coords(parameters=cells.parameters + 1))

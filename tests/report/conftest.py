@@ -109,6 +109,7 @@ def row_of(networks, k, errors, best):
     row |= {"sign_error_max": float(errors.max()), "sign_error": (1 - values["kendall"]) / 2}
     row |= {"concordance": (1 + values["kendall"]) / 2, "cross_fitted": values["partial_spearman"]}
     p = float(stats.kendalltau(column, target).pvalue)
+    row |= {"statistic_of_means": row["kendall"]}
     row |= {"p_value": p, "p_adjusted": min(1.0, p * networks.measures.shape[1]), "q_value": p}
     if abs(values["kendall"]) < best:
         row["verdict"] = CHANCE

@@ -136,6 +136,12 @@ def test_dots_are_the_numbers_at_the_row_of_their_measure(relations, narrow):
             names = relations.table.loc[kinds == kind, "measure"].tolist()
             expected[look.marker, look.filled] = names
         drawn = dots(panel)
+        ticks = [look for look in drawn if look[0] == "|"]
+        assert len(ticks) == (1 if column == "kendall" else 0)
+        for look in ticks:
+            means = relations.table.set_index("measure")["statistic_of_means"]
+            points = [(means[name], rows[name] + offset) for name in means.index]
+            np.testing.assert_allclose(sorted(drawn.pop(look)), sorted(points), atol=1e-12)
         assert set(drawn) == set(expected)
         for look, names in expected.items():
             points = [(every[column][name], rows[name] + offset) for name in names]

@@ -25,6 +25,7 @@ def row(name, tau, verdict, *, half=0.1, **values):
     for statistic in ("kendall", "spearman", "granulated", "partial_spearman", "sign_error_mean"):
         made |= dict.fromkeys([statistic, f"{statistic}_low", f"{statistic}_high"], NAN)
     made |= {"kendall": tau, "kendall_low": tau - half, "kendall_high": tau + half}
+    made |= {"statistic_of_means": tau, "n": 12, "configurations": 4}
     for statistic, value in values.items():
         if isinstance(value, tuple):
             made[statistic], made[f"{statistic}_low"], made[f"{statistic}_high"] = value
@@ -150,15 +151,24 @@ def test_negative_tau_spearman_and_exact_permutations():
     found = words.conclusions(make(*rows, chance=Chance("kendall", BEST, 41, False)))
     assert found[1].startswith(f"The measure with the largest tau is a, with Kendall's tau {MINUS}")
     assert "]: in absolute value not more than the 0.380 that the best of 2" in found[1]
+    rows[0] |= {"statistic_of_means": -0.42}
     found = words.conclusions(make(*rows, chance=Chance("spearman", BEST, 5040, True)))
     assert (
-        f": its Spearman correlation {MINUS}0.420 [{MINUS}0.500, {MINUS}0.300] is in absolute "
+        f": its Spearman correlation over configuration means, {MINUS}0.420, is in absolute "
         "value more than the 0.380 that" in found[1]
     )
     assert found[1].endswith("(95th percentile over all 5,040 permutations of configurations).")
     (_, second, *_) = words.conclusions(make(rows[1], chance=Chance("kendall", BEST, 41, False)))
     assert second.startswith("b has Kendall's tau 0.100 [0.000, 0.200]: not more than the 0.380 ")
     assert "that chance alone reaches" in second
+
+
+def test_what_was_permuted_is_what_is_compared_with_chance():
+    """With seeds, tau of the networks may be small where that of their means is not."""
+    chance = Chance("kendall", BEST, 41, False)
+    seeded = row("a", 0.3, PREDICTS, statistic_of_means=0.6)
+    found = words.conclusions(make(seeded, row("b", 0.1, CHANCE), chance=chance))
+    assert "]: its tau over configuration means, 0.600, is more than the 0.380 that" in found[1]
 
 
 def test_a_measure_without_tau_is_never_the_best():

@@ -118,8 +118,8 @@ def test_the_page_says_shows_and_lists_everything(relations, full):
 def test_cells_are_the_numbers_with_their_intervals(relations, full):
     heads, rows = rows_below(full[2], "Every measure with the target")
     assert heads == [
-        *("measure", "networks", "Kendall&#39;s tau", "Spearman", "Pearson", "p", "p, Holm", "q"),
-        "verdict",
+        *("measure", "networks", "Kendall&#39;s tau", "Spearman", "Pearson", "of means"),
+        *("p", "p, Holm", "q", "verdict"),
     ]
     for cells, row in zip(rows, relations.table.to_dict("records"), strict=True):
         tau = f"{row['kendall']:.3f}".replace("-", "\u2212")
