@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genjax.models import network
+from genjax.models import convolution, network
 
 EPSILON = 1e-6
 EPSILON_LAST = 1e-12  # Of the normalisation before the output, as the public weights were made.
@@ -26,11 +26,19 @@ def _norm(name: str, epsilon: float = EPSILON) -> nn.LayerNorm:
 class _Block(nn.Module):
     """Depthwise 7x7 convolution, normalisation, perceptron of width 4, scale, residual."""
 
+    form: str
+
     @nn.compact
     def __call__(self, x):
         width = x.shape[-1]
-        pads = ((3, 3), (3, 3))
-        y = nn.Conv(width, (7, 7), padding=pads, feature_group_count=width, name="depthwise")(x)
+        y = nn.Conv(
+            width,
+            (7, 7),
+            padding=((3, 3), (3, 3)),
+            feature_group_count=width,
+            conv_general_dilated=convolution.as_flax(self.form),
+            name="depthwise",
+        )(x)
         y = nn.Dense(4 * width, name="dense1")(_norm("norm")(y))
         y = nn.Dense(width, name="dense2")(nn.gelu(y, approximate=False))
         scale = self.param("scale", nn.initializers.constant(1e-6), (width,))
@@ -44,12 +52,14 @@ class ConvNeXt(nn.Module):
         blocks: per stage.
         widths: channels per stage.
         num_classes: number of outputs.
+        form: form of the convolution.
         patch: side of a patch.
     """
 
     blocks: tuple[int, ...]
     widths: tuple[int, ...]
     num_classes: int
+    form: str
     patch: int = 4
 
     @nn.compact
@@ -64,7 +74,7 @@ class ConvNeXt(nn.Module):
                 x = _norm(f"reduce{s}_norm")(x)
                 x = nn.Conv(width, (2, 2), (2, 2), padding="VALID", name=f"reduce{s}")(x)
             for b in range(1, count + 1):
-                x = _Block(name=f"stage{s}_{b}")(x)
+                x = _Block(self.form, name=f"stage{s}_{b}")(x)
                 self.sow("taps", f"stage{s}block{b}", x)
         x = _norm("norm", EPSILON_LAST)(jnp.mean(x, axis=(1, 2)))
         self.sow("taps", network.FEATURES, x)
@@ -94,7 +104,8 @@ def convnext(
         >>> convnext(image_shape=(32, 32, 3), num_classes=10, blocks=(1, 1), widths=(8, 16)).name
         'convnext(blocks=(1, 1), widths=(8, 16))'
     """
-    module = ConvNeXt(tuple(blocks), tuple(widths), num_classes, patch)
+    form = convolution.for_backend()
+    module = ConvNeXt(tuple(blocks), tuple(widths), num_classes, form, patch)
     return network.from_modules(
         module,
         module,

@@ -132,6 +132,26 @@ def _backward(strides, padding, widened, residuals, gradient):
 canonical.defvjp(_forward, _backward)
 
 
+def depthwise(images, kernel, padding: Padding):
+    """Convolve every channel of `images` [N,H,W,C] by its own `kernel` [h,w,1,C], at stride 1.
+
+    A sum of shifted products: XLA:CPU has no fast kernel for this convolution and takes ten times
+    as long (7x7, measured).
+
+    Example:
+        >>> depthwise(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2)), ((1, 1), (1, 1)))[0, 0, 0]
+        Array([4., 4.], dtype=float32)
+    """
+    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    rows, columns = kernel.shape[:2]
+    height, width = padded.shape[1] - rows + 1, padded.shape[2] - columns + 1
+    return sum(
+        padded[:, i : i + height, j : j + width] * kernel[None, i, None, j]
+        for i in range(rows)
+        for j in range(columns)
+    )
+
+
 def as_flax(form: str) -> Callable[..., Any]:
     """Return a convolution for `flax.linen.Conv(conv_general_dilated=...)` in the given form.
 
@@ -143,17 +163,20 @@ def as_flax(form: str) -> Callable[..., Any]:
         return lax.conv_general_dilated
 
     def convolve(lhs, rhs, window_strides, padding, **options):
-        ungrouped = options.get("feature_group_count", 1) == 1
+        groups = options.get("feature_group_count", 1)
         undilated = all(
             d in (1, None)
             for name in ("lhs_dilation", "rhs_dilation")
             for d in (options.get(name) or (1,))
         )
-        if not (ungrouped and undilated and lhs.ndim == 4):
+        own = groups == lhs.shape[-1] == rhs.shape[-1] and set(window_strides) == {1}
+        if not ((groups == 1 or own) and undilated and lhs.ndim == 4):
             return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
         if isinstance(padding, str):
             padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
-        pads = tuple(tuple(p) for p in padding)
+        pads = tuple((low, high) for low, high in padding)
+        if groups > 1:
+            return depthwise(lhs, rhs, pads)
         return canonical(lhs, rhs, tuple(window_strides), pads, form == "widened")
 
     return convolve

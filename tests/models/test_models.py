@@ -147,6 +147,26 @@ def test_widened_convolution_equals_the_plain_form(width, inputs, outputs, paddi
         np.testing.assert_allclose(a, b, atol=5e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("strides", "outputs"), [((1, 1), 5), ((2, 2), 5), ((1, 1), 10)])
+def test_depthwise_convolution_equals_the_plain_form(strides, outputs, getkey):
+    images = jax.random.normal(getkey(), (2, 6, 7, 5))
+    kernel = jax.random.normal(getkey(), (3, 4, 1, outputs))
+    layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 5}
+
+    def total(form, x, w):
+        y = convolution.as_flax(form)(x, w, strides, ((1, 1), (0, 2)), **layout)
+        return jnp.sum(jnp.sin(y)), y
+
+    expected, found = (
+        jax.value_and_grad(functools.partial(total, form), argnums=(0, 1), has_aux=True)(
+            images, kernel
+        )
+        for form in ("plain", "canonical")
+    )
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-4)
+
+
 def test_grouped_convolution_falls_back_to_the_plain_form(getkey):
     layer = nn.Conv(
         4, (3, 3), feature_group_count=2, conv_general_dilated=convolution.as_flax("canonical")
