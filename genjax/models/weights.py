@@ -9,15 +9,17 @@ import jax
 import jax.numpy as jnp
 
 from genjax import errors
-from genjax.models import key_maps
+from genjax.models import key_maps, vit_pretrained
 from genjax.models.foreign import ForeignNetwork, Preprocessing, measured_only
 from genjax.models.weight_files import open_weights
 from genjax.models.weight_rules import Plan, Request, check, convert, tree_shapes
 
 ARCHITECTURES: dict[str, Callable[..., Plan]] = {
     "convnext": key_maps.convnext,
+    "deit": vit_pretrained.deit,
     "resnet_cifar": key_maps.resnet_cifar,
     "resnet_imagenet": key_maps.resnet_imagenet,
+    "vit": vit_pretrained.vit,
 }
 """Builders `(Request, **options) -> Plan` by the name that a specification starts with."""
 
@@ -90,7 +92,8 @@ def load_weights(
     Batch normalisation is folded into `params`; what the file had is kept in `unfolded`.
 
     Args:
-        path: a `.safetensors` file. Pickles (.pt, .pth, .bin) are refused, never opened.
+        path: a `.safetensors` file, or for vision transformers an `.npz`. Pickles (.pt, .pth,
+            .bin) are refused, never opened.
         model: architecture and options, e.g. "resnet_cifar:depth=20"; options left out are read off
             the file, options given must fit it.
         num_classes: must be that of the file where given.
