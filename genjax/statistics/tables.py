@@ -1,14 +1,10 @@
-"""Anybody's table of networks: read it, check it, and say what of it cannot be used."""
+"""Anybody's table of networks: check it, and say what of it cannot be used."""
 
-import io
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow
-import pyarrow.parquet
 from jaxtyping import Int
 
 from genjax.errors import InvalidInputError, suggest
@@ -21,11 +17,19 @@ from genjax.statistics.columns import (
     vary_alone,
 )
 from genjax.statistics.networks import MeasuredNetworks
+from genjax.statistics.table_files import read_table
+
+__all__ = ["DROPPED_COLUMNS", "GRID_STATISTICS", "Usable", "measured_networks", "read_table"]
 
 Host = np.ndarray
 
 FEWEST_NETWORKS = 5
 LARGEST_GRID = 64  # values of a hyper-parameter
+# Columns of the table of environments, which has a column per measure too.
+RESERVED = (
+    *("hyperparameter", "source_config", "destination_config"),
+    *("weight_sum", "effective_sample_size"),
+)
 SEED_NAMES = ("seed", "repeat", "repeat_id", "run", "trial")
 GRID_STATISTICS = {"granulated": 1, "sign_error": 1, "combination": 1, "cmi": 2}
 """How many hyper-parameters on a grid a statistic needs; the others need none."""
@@ -50,41 +54,6 @@ class Usable(NamedTuple):
     networks: MeasuredNetworks
     dropped: pd.DataFrame
     controls: dict[str, Host]
-
-
-def read_table(path: str | pathlib.Path) -> pd.DataFrame:
-    r"""Read a table from a CSV (commas, UTF-8, names in the first line) or a Parquet file.
-
-    Nothing in the file is executed.
-
-    Raises:
-        InvalidInputError: the file cannot be read, ends otherwise, has no rows, or two columns of
-            one name.
-
-    Example:
-        >>> import tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "networks.csv"
-        >>> _ = path.write_text("hp.depth,gap\n2,0.1\n4,0.2\n")
-        >>> read_table(path).shape
-        (2, 2)
-    """
-    path = pathlib.Path(path).expanduser()
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    if path.suffix.lower() not in readers:
-        raise InvalidInputError(
-            f"table: '{path}' ends in '{path.suffix}'; allowed are .csv and .parquet."
-        )
-    try:
-        table = readers[path.suffix.lower()](path.read_bytes())
-    except InvalidInputError as error:
-        raise InvalidInputError(f"table: '{path}' {error}") from error
-    except (OSError, ValueError, TypeError, KeyError, pyarrow.ArrowException) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = (getattr(error, "strerror", None) or lines[0]).rstrip(".")
-        raise InvalidInputError(f"table: '{path}' cannot be read ({reason}).") from error
-    if table.empty:
-        raise InvalidInputError(f"table: '{path}' holds no rows.")
-    return table
 
 
 def measured_networks(
@@ -172,31 +141,6 @@ def measured_networks(
     return Usable(networks, pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS)), numbers)
 
 
-def _read_csv(content: bytes) -> pd.DataFrame:
-    # As a row of values: pandas numbers names that come twice.
-    names = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str, skipinitialspace=True)
-    table = pd.read_csv(io.BytesIO(content), low_memory=False, skipinitialspace=True)
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        raise InvalidInputError("has rows with more cells than there are names.")
-    if len(table.columns) == 1 and any(mark in str(table.columns[0]) for mark in ";\t"):
-        raise InvalidInputError("has a single column; cells must be separated by commas.")
-    given = names.iloc[0].dropna().str.strip()
-    if given.duplicated().any():
-        raise InvalidInputError(f"has two columns called '{given[given.duplicated()].iloc[0]}'.")
-    return table.rename(columns=lambda name: str(name).strip())
-
-
-def _read_parquet(content: bytes) -> pd.DataFrame:
-    names = pyarrow.parquet.read_schema(io.BytesIO(content)).names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InvalidInputError(f"has two columns called '{twice[0]}'.")
-    table = pd.read_parquet(io.BytesIO(content), engine="pyarrow")
-    if any(name is not None for name in table.index.names):
-        table = table.reset_index()  # a named index is a column that somebody set aside
-    return table.rename(columns=str)
-
-
 def _cells(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the columns by name; each name is there once."""
     if table.empty:
@@ -257,9 +201,13 @@ def _check_roles(
 
 
 def _labels(names: list[str], prefix: str, columns: list[str]) -> dict[str, str]:
-    """Name columns without their prefix, where no other column is called so."""
-    short = {name: name.removeprefix(prefix) for name in names}
-    return {n: s if s and s not in columns else n for n, s in short.items()}
+    """Name columns without their prefix, where nothing else is called so."""
+    labels = {}
+    for name in names:
+        short = name.removeprefix(prefix)
+        taken = not short or short in RESERVED or (short in columns and short != name)
+        labels[name] = prefix + short if taken else short
+    return labels
 
 
 def _target(column: pd.Series, name: str, dropped: list[Row]) -> tuple[Host, Host]:
@@ -364,7 +312,10 @@ def _on_a_grid(varying: dict[str, Levels], count: int, dropped: list[Row]) -> di
         if values <= LARGEST_GRID and count >= 2 * values:
             grid[name] = levels
             continue
-        reason = f"has {values} values: taken as continuous, without environments"
+        reason = (
+            f"has {values} values: taken as continuous, so that networks compared along other "
+            "hyper-parameters differ in it too"
+        )
         dropped.append(("hyper-parameter", name, count, reason))
     for name, needed in GRID_STATISTICS.items():
         if len(grid) < needed:

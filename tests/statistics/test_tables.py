@@ -84,6 +84,13 @@ def test_a_name_that_another_column_has_keeps_its_prefix():
     assert networks.measure_names == ("norm", "margin", "measure.gap")
 
 
+def test_a_measure_called_like_a_column_of_environments_has_a_prefix():
+    table = small(**{"measure.weight_sum": np.arange(12.0), "source_config": np.arange(12.0)})
+    names = ["norm", "measure.weight_sum", "source_config"]
+    networks = read(table, measures=names).networks
+    assert networks.measure_names == ("norm", "measure.weight_sum", "measure.source_config")
+
+
 def test_other_prefixes_and_a_seed_that_looks_like_a_hyper_parameter():
     table = small().rename(columns=lambda name: name.replace("hp.", "conf/"))
     table = table.rename(columns={"seed": "conf/seed", "measure.norm": "m_norm"})
@@ -190,7 +197,13 @@ def test_a_continuous_hyper_parameter_has_no_levels_but_counts():
     assert len(np.unique(usable.networks.configurations)) == 12  # no seed column is needed
     np.testing.assert_array_equal(usable.controls["lr"], rates)
     assert reasons(usable) == [
-        ("hyper-parameter", "lr", 12, "has 12 values: taken as continuous, without environments")
+        (
+            "hyper-parameter",
+            "lr",
+            12,
+            "has 12 values: taken as continuous, so that networks compared along other "
+            "hyper-parameters differ in it too",
+        )
     ]
 
 
