@@ -57,12 +57,14 @@ def main() -> None:
     config = {"name": "relate", "table": FLAGS.table, "table_digest": digest}
     config |= {**reading, **computing}
     output = report.storage.OutputFolder(FLAGS.output or f"results/relate_{path.stem}")
-    if output.prepare(config, overwrite=FLAGS.overwrite) == "complete":
+    if not FLAGS.overwrite and output.prepare(config) == "complete":
         print(commandline.COMPLETE.format(output.path))
         return
     begun = time.monotonic()
     with report.terminal.progress("statistics", "stages") as on_progress:
         found = relate(table, **reading, **computing, on_progress=on_progress)
+    if FLAGS.overwrite:  # only now: what cannot be computed throws nothing away
+        output.prepare(config, overwrite=True)
     card = report.provenance.run_card(
         config,
         data_fingerprint=digest,

@@ -95,6 +95,14 @@ def test_the_same_command_does_nothing_and_another_one_is_refused(analysed, run,
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+def test_overwriting_throws_nothing_away_for_what_cannot_be_computed(analysed, refused):
+    folder, _, arguments = analysed
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    said = refused("relate", *arguments, "--test_examples=1000", "--overwrite")
+    assert said.startswith("target: found values from -")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
 def test_a_parquet_file_gives_the_same_numbers(analysed, run, tmp_path):
     population().to_parquet(tmp_path / "networks.parquet")
     where = (f"--table={tmp_path / 'networks.parquet'}", f"--output={tmp_path / 'results'}")
