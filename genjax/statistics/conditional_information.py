@@ -38,8 +38,8 @@ Version = Literal["pgdl", "jiang"]
 VERSIONS: tuple[Version, ...] = ("pgdl", "jiang")
 Progress = Callable[[int, int, str], None]
 
-# Samples whose logarithms are taken at once: the arrays then stay in the processor's cache.
-ROWS = 32
+# Numbers whose logarithms are taken at once: the arrays then stay in the processor's cache.
+CACHED = 2**16
 
 
 class ConditionalInformation(NamedTuple):
@@ -193,8 +193,9 @@ def pair_statistics(
 def _count_in_parts(population: Population, values: Host) -> Iterator[tuple[slice, PairTables]]:
     """Cut the counted samples so that what is computed from them stays in the cache."""
     for samples, tables in count_pairs(population, values):
-        for start in range(0, len(tables.every), ROWS):
-            cells = [cell[start : start + ROWS] for cell in tables[1:]]
+        rows = max(CACHED // tables.every.shape[1], 1)
+        for start in range(0, len(tables.every), rows):
+            cells = [cell[start : start + rows] for cell in tables[1:]]
             first = samples.start + start
             yield slice(first, first + len(cells[0])), PairTables(tables.sets, *cells)
 

@@ -24,10 +24,10 @@ Host = np.ndarray
 # Up to so many units every draw is counted; beyond, its first-order form differs by less than
 # the draws do, and costs no products of all pairs.
 EXACT_UNITS = 200
-# Largest number of (level of a, level of b) over all sets; 2 hyper-parameters of 32 levels.
+# Largest number of (level of a, level of b) over all sets: 2 hyper-parameters of 31 levels.
 MOST_ENTRIES = 2**20
-# Numbers in the largest array made for one chunk of draws or units.
-CHUNK = 2**23
+# Numbers in the largest array made for one chunk of draws.
+CHUNK = 2**22
 
 
 class ConditioningSets(NamedTuple):
@@ -109,9 +109,9 @@ def conditioning_sets(
     sizes = joint.max(0, initial=0) + 1
     if (sizes**2).sum() > MOST_ENTRIES:
         raise InvalidInputError(
-            f"levels: found {sizes.max()} joint levels of two hyper-parameters; pairs of networks "
-            f"are counted for at most {int(np.sqrt(MOST_ENTRIES))}: bin the values or leave out "
-            "the hyper-parameter."
+            f"levels: found {(sizes**2).sum()} pairs of levels and of joint levels of two "
+            f"hyper-parameters; at most {MOST_ENTRIES} are counted: bin the values, or leave out "
+            "hyper-parameters with many."
         )
     first_column = np.concatenate([[0], np.cumsum(sizes)])
     grids = [np.indices((size, size)).reshape(2, -1) for size in sizes]
@@ -328,24 +328,25 @@ def _count_draws_exactly(population: Population, cell: tuple[Host, Host], weight
 def _count_draws_to_first_order(
     population: Population, cell: tuple[Host, Host], weights: Host
 ) -> Host:
-    """Sum over units what each one more of it adds, in chunks of units."""
-    sets = population.sets
-    below, above = cell
-    of_column = np.repeat(np.arange(len(sets.sizes)), sets.sizes)
-    level = np.arange(len(of_column)) - sets.first_column[of_column]
-    size, start = sets.sizes[of_column], sets.first_entry[of_column]
-    entries = len(sets.left)
-    tables = np.zeros((len(weights), entries))
-    step = max(CHUNK // entries, 1)
-    buffer = np.empty((min(step, len(below)), entries), np.float32)
-    for first in range(0, len(below), step):
-        part = slice(first, first + step)
-        own = population.unit_levels[part][:, of_column]
-        as_upper, as_lower = start + own * size + level, start + level * size + own
-        tables += np.bincount(as_upper.ravel(), below[part].ravel(), entries)
-        influence = buffer[: len(own)]
-        influence[:] = 0
-        np.put_along_axis(influence, as_upper, below[part], axis=1)
-        influence[np.arange(len(own))[:, None], as_lower] += above[part]
-        tables += (weights[:, part] - 1).astype(np.float32) @ influence
+    """Add up what each one more of a unit adds to the pairs that it is the upper or lower one of.
+
+    Units are sorted by level, since a unit of level u adds to the entries (u, .) and (., u) only.
+    """
+    sets, (below, above) = population.sets, cell
+    change = (weights.T - 1).astype(np.float32)
+    tables = np.empty((len(weights), len(sets.left)))
+    for place, size in enumerate(sets.sizes):
+        levels = population.unit_levels[:, place]
+        order = np.argsort(levels, kind="stable")
+        ends = np.cumsum(np.bincount(levels))
+        own = slice(sets.first_column[place], sets.first_column[place + 1])
+        upper, lower, changes = below[order, own], above[order, own], change[order]
+        start = np.concatenate([[0], ends[:-1]])
+        block = np.zeros((size, size, len(weights)))
+        block += np.add.reduceat(upper, start, axis=0, dtype=np.float64)[:, :, None]
+        for level, rows in enumerate(map(slice, start, ends)):
+            block[level] += upper[rows].T @ changes[rows]
+            block[:, level] += lower[rows].T @ changes[rows]
+        entries = slice(sets.first_entry[place], sets.first_entry[place + 1])
+        tables[:, entries] = block.reshape(size**2, -1).T
     return np.maximum(tables, 0, out=tables)
