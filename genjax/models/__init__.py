@@ -1,5 +1,6 @@
 """Models as pure functions of (params, images), with named taps."""
 
+from genjax.models.adapters import from_equinox, from_function, from_linen, from_nnx
 from genjax.models.foreign import ForeignNetwork, Preprocessing
 from genjax.models.network import FEATURES, Network
 from genjax.models.registry import Cost, cost, create, names
@@ -13,6 +14,10 @@ __all__ = [
     "Preprocessing",
     "cost",
     "create",
+    "from_equinox",
+    "from_function",
+    "from_linen",
+    "from_nnx",
     "load_weights",
     "names",
 ]
