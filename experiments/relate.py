@@ -18,10 +18,11 @@ from genjax import report
 from genjax.report import relation_words
 from genjax.report import relations as relations_report
 from genjax.statistics import tables
-from genjax.statistics.relations import relate
+from genjax.statistics.relations import Relations, relate
 
 FLAGS = flags.FLAGS
 READING = ("target", "measures", "hparam_prefix", "measure_prefix", "controls", "seed_column")
+SHOWN = ("measure", "tau", "granulated", "verdict")  # what 80 columns hold
 COMPUTING = ("test_examples", "draws", "permutations", "level", "seed")
 
 
@@ -79,10 +80,16 @@ def main() -> None:
     written["run card"] = output.write_run_card(card)
     for sentence in relation_words.conclusions(found):
         print(f"- {sentence}")
-    rows = relations_report.summary_rows(found)
-    caption = f"{FLAGS.target}: the first {len(rows)} of {len(found.table)} measures"
-    report.terminal.summary_table(caption, relations_report.SUMMARY_COLUMNS, rows)
+    summarise(found)
     report.terminal.paths(written)
+
+
+def summarise(found: Relations) -> None:
+    """Print the strongest measures; all columns are in relations.csv."""
+    kept = [relations_report.SUMMARY_COLUMNS.index(name) for name in SHOWN]
+    rows = [[row[k] for k in kept] for row in relations_report.summary_rows(found)]
+    shown = len(rows) if len(rows) == len(found.table) else f"{len(rows)} of {len(found.table)}"
+    report.terminal.summary_table(f"{found.target_name}: {shown} measures", SHOWN, rows)
 
 
 if __name__ == "__main__":
