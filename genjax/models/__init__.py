@@ -4,7 +4,7 @@ from genjax.models.adapters import from_equinox, from_function, from_linen, from
 from genjax.models.foreign import ForeignNetwork, Preprocessing
 from genjax.models.network import FEATURES, Network
 from genjax.models.registry import Cost, cost, create, names
-from genjax.models.weights import load_weights
+from genjax.models.weights import architectures, load_weights
 
 __all__ = [
     "FEATURES",
@@ -12,6 +12,7 @@ __all__ = [
     "ForeignNetwork",
     "Network",
     "Preprocessing",
+    "architectures",
     "cost",
     "create",
     "from_equinox",

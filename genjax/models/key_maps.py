@@ -134,6 +134,12 @@ def convnext(request: Request, *, size: str | None = None) -> Plan:
     # The public weights were trained on images resized by cubic interpolation.
     default = IMAGENET_224._replace(method="cubic")
     shape, preprocessing, seen = request.images((224, 224, 3), default)
+    smallest = 4 * 2 ** (len(blocks) - 1)
+    if min(seen[:2]) < smallest:
+        raise errors.InvalidInputError(
+            f"image_shape: found {seen[:2]} after resizing; convnext takes images of at least "
+            f"{smallest} by {smallest}."
+        )
     classes = request.classes("classifier.bias")
     made = convnexts.convnext(image_shape=seen, num_classes=classes, blocks=blocks, widths=widths)
     names = {value: key for key, value in convnexts.SIZES.items()}

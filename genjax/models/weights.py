@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from genjax import errors
 from genjax.models import key_maps, vit_pretrained
+from genjax.models.adapters_checks import describe, guarded
 from genjax.models.foreign import ForeignNetwork, Preprocessing, measured_only
 from genjax.models.weight_files import open_weights
 from genjax.models.weight_rules import Plan, Request, check, convert, tree_shapes
@@ -124,14 +125,17 @@ def load_weights(
             f"weights: '{stored.path.name}' has running variances that are negative; "
             "normalisation cannot be folded."
         )
+    made = plan.network
+    # Says what is wrong with a preprocessing or an image shape that the user gave.
+    describe(made.name, made.family, plan.image_shape, made.num_classes, plan.preprocessing)
     network = measured_only(
-        plan.network.name,
-        family=plan.network.family,
-        options=plan.network.options,
+        made.name,
+        family=made.family,
+        options=made.options,
         image_shape=plan.image_shape,
-        num_classes=plan.network.num_classes,
-        apply=plan.network.apply,
-        taps=plan.network.taps,
+        num_classes=made.num_classes,
+        apply=made.apply,
+        taps=made.taps,
         preprocessing=plan.preprocessing,
     )
-    return ForeignNetwork(network, params, plan.preprocessing, unfolded, unused)
+    return ForeignNetwork(guarded(network), params, plan.preprocessing, unfolded, unused)

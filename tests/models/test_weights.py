@@ -282,6 +282,24 @@ def test_images_and_classes_must_fit_the_file(small):
     )
 
 
+def test_preprocessing_must_fit_the_channels(small):
+    for how, sentence in (
+        (models.Preprocessing((0.1, 0.2), (1.0,)), "preprocessing.mean of 'resnet_cifar(depth=8)'"),
+        (models.Preprocessing((0.1,), (0.0,)), "preprocessing.std of 'resnet_cifar(depth=8)'"),
+    ):
+        assert sentence in refusal(small, preprocessing=how)
+
+
+def test_images_of_another_size_are_refused(small):
+    loaded = load_small(small)
+    for function in (loaded.network.apply, loaded.network.taps):
+        with pytest.raises(errors.InvalidInputError, match=r"found shape \(2, 9, 8, 3\); it takes"):
+            function(loaded.params, jnp.zeros((2, 9, 8, 3)))
+    tiny = weight_rules.Request({}, image_shape=(16, 64, 3), preprocessing=PLAIN)
+    with pytest.raises(errors.InvalidInputError, match=r"images of at least 32 by 32\."):
+        weights.ARCHITECTURES["convnext"](tiny, size="tiny")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
