@@ -142,52 +142,71 @@ def pair_statistics(
     """
     if not 0 < level < 1:
         raise InvalidInputError(f"level: found {level}; it must be between 0 and 1.")
-    names = conditioning_sets(networks.levels, networks.hyper_names).names
-    measures = len(networks.measure_names)
     samples = 1 + (0 if multiplicities is None else len(multiplicities))
-    information = {v: np.full((samples, measures, len(names)), np.nan) for v in VERSIONS}
-    hypers = len(networks.hyper_names)
-    taus = np.full((samples, measures, 1 + hypers), np.nan)
-    pairs, widest = np.zeros((measures, 1 + hypers)), np.ones(measures)
-
-    def compute(population: Population, measure: int) -> int:
-        own = population.sets.names
-        places = [names.index(members) for members in own]
-        # Networks agree in a hyper-parameter that does not vary: that is the empty set.
-        wanted = [(), *((name,) for name in networks.hyper_names)]
-        strata = [own.index(w) if w in own else 0 for w in wanted]
-        widest[measure] = population.sets.sizes.max()
-        values = networks.measures[population.known, measure]
-        for part, tables in _count_in_parts(population, values):
-            information["pgdl"][part, measure, places] = pgdl_information(tables)
-            information["jiang"][part, measure, places] = jiang_information(tables)
-            tau, comparable = kendall_by_level(tables)
-            taus[part, measure] = tau[:, strata]
-            if part.start == 0:
-                pairs[measure] = comparable[strata]
-        return measure
-
+    found = _make_results(networks, samples)
     done = 0
     # One thread per measure: small products gain nothing from threads of their own.
     with threadpool_limits(limits=1), ThreadPoolExecutor(WORKERS) as pool:
         for population in make_populations(networks, multiplicities):
-            for measure in pool.map(partial(compute, population), population.measures.tolist()):
+            compute = partial(_compute_measure, networks, population, found)
+            for measure in pool.map(compute, population.measures.tolist()):
                 done += 1
                 if on_progress is not None:
-                    on_progress(done, measures, networks.measure_names[measure])
-    units = [
-        len(np.unique(networks.configurations[known])) for known in np.isfinite(networks.measures).T
-    ]
-    pgdl, jiang = (_summarise(information[v], v, names, units, widest, level) for v in VERSIONS)
+                    on_progress(done, len(networks.measure_names), networks.measure_names[measure])
+    known = np.isfinite(networks.measures).T
+    units = [len(np.unique(networks.configurations[rows])) for rows in known]
+    pgdl, jiang = (_summarise(found, version, units, level) for version in VERSIONS)
     kendall = StratifiedKendall(
-        taus[0, :, 0],
-        taus[0, :, 1:],
-        pairs[:, 1:],
-        taus[1:, :, 0],
-        taus[1:, :, 1:],
+        found.taus[0, :, 0],
+        found.taus[0, :, 1:],
+        found.pairs[:, 1:],
+        found.taus[1:, :, 0],
+        found.taus[1:, :, 1:],
         networks.hyper_names,
     )
     return PairStatistics(pgdl, jiang, kendall)
+
+
+class _Results(NamedTuple):
+    """Arrays that measures are written into, one thread each; sample 0 is the whole table."""
+
+    sets: tuple[tuple[str, ...], ...]
+    information: dict[str, Host]  # [sample, measure, set] by version
+    taus: Host  # [sample, measure, 1 + hyper], over all pairs first
+    pairs: Host  # [measure, 1 + hyper]
+    widest: Host  # [measure], largest number of joint levels
+
+
+def _make_results(networks: MeasuredNetworks, samples: int) -> _Results:
+    sets = conditioning_sets(networks.levels, networks.hyper_names).names
+    measures, strata = len(networks.measure_names), 1 + len(networks.hyper_names)
+    return _Results(
+        sets,
+        {version: np.full((samples, measures, len(sets)), np.nan) for version in VERSIONS},
+        np.full((samples, measures, strata), np.nan),
+        np.zeros((measures, strata)),
+        np.ones(measures),
+    )
+
+
+def _compute_measure(
+    networks: MeasuredNetworks, population: Population, found: _Results, measure: int
+) -> int:
+    own = population.sets.names
+    places = [found.sets.index(members) for members in own]
+    # Networks agree in a hyper-parameter that does not vary: that is the empty set.
+    wanted = [(), *((name,) for name in networks.hyper_names)]
+    strata = [own.index(members) if members in own else 0 for members in wanted]
+    found.widest[measure] = population.sets.sizes.max()
+    values = networks.measures[population.known, measure]
+    for part, tables in _count_in_parts(population, values):
+        found.information["pgdl"][part, measure, places] = pgdl_information(tables)
+        found.information["jiang"][part, measure, places] = jiang_information(tables)
+        tau, comparable = kendall_by_level(tables)
+        found.taus[part, measure] = tau[:, strata]
+        if part.start == 0:
+            found.pairs[measure] = comparable[strata]
+    return measure
 
 
 def _count_in_parts(population: Population, values: Host) -> Iterator[tuple[slice, PairTables]]:
@@ -201,25 +220,20 @@ def _count_in_parts(population: Population, values: Host) -> Iterator[tuple[slic
 
 
 def _summarise(
-    values: Host,
-    version: Version,
-    names: tuple[tuple[str, ...], ...],
-    units: list[int],
-    widest: Host,
-    level: float,
+    found: _Results, version: Version, units: list[int], level: float
 ) -> ConditionalInformation:
     """Take the smallest value over the sets, with its interval, of every measure."""
-    kept = [k for k, own in enumerate(names) if version == "jiang" or len(own) == 2]
-    sets = tuple(names[k] for k in kept)
-    values = values[:, :, kept]
+    kept = [k for k, own in enumerate(found.sets) if version == "jiang" or len(own) == 2]
+    sets = tuple(found.sets[k] for k in kept)
+    values = found.information[version][:, :, kept]
     undefined = np.isnan(values[0]).all(1)
     argmin = tuple(
         None if none else sets[int(np.nanargmin(row))]
         for none, row in zip(undefined, values[0], strict=True)
     )
     ends = [
-        information_interval(values[0, k], values[1:, k], units[k] / widest[k], units[k], level)
-        for k in range(values.shape[1])
+        information_interval(values[0, k], values[1:, k], count / found.widest[k], count, level)
+        for k, count in enumerate(units)
     ]
     corrected, low, high = np.array(ends, np.float64).reshape(-1, 3).T
     smallest = smallest_over_sets(values)
