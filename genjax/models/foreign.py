@@ -59,7 +59,8 @@ def preprocess(images: Any, how: Preprocessing) -> Any:
 
     Example:
         >>> images = jnp.full((1, 4, 4, 1), 0.75)
-        >>> preprocess(images, Preprocessing((0.5,), (0.25,), resize=(2, 2)))[0, :, :, 0].round(3).tolist()
+        >>> how = Preprocessing((0.5,), (0.25,), resize=(2, 2))
+        >>> preprocess(images, how)[0, :, :, 0].round(3).tolist()
         [[1.0, 1.0], [1.0, 1.0]]
     """
     if how.resize is not None and images.shape[1:3] != how.resize:

@@ -16,7 +16,7 @@ from genjax.statistics.dyadic import (
     pairs_within,
     sharing,
 )
-from genjax.statistics.networks import MeasuredNetworks, complete_columns
+from genjax.statistics.networks import MeasuredNetworks, complete_columns, everything_set
 from genjax.statistics.resampling import Interval
 
 Host = np.ndarray
@@ -130,7 +130,7 @@ def granulated_tau(
 
 def _axis(networks: MeasuredNetworks, rows: Host, axis: int, paired: bool, form: str) -> _Axis:
     chosen = np.flatnonzero(rows)
-    levels = networks.levels[chosen]
+    levels = everything_set(networks)[chosen]
     line = axis_lines(levels, axis)
     if paired:
         line = joint_codes(line, networks.seeds[chosen])

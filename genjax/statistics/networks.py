@@ -25,6 +25,8 @@ class MeasuredNetworks(NamedTuple):
         measure_names: of the columns of `measures`.
         hyper_names: of the columns of `levels`.
         hyper_values: the values behind the codes, for every hyper-parameter.
+        continuous: number of the joint value of all hyper-parameters that have no levels because
+            they have too many values; networks that differ in it differ in more than their levels.
     """
 
     measures: Float[Host, "network measure"]
@@ -35,6 +37,20 @@ class MeasuredNetworks(NamedTuple):
     measure_names: tuple[str, ...]
     hyper_names: tuple[str, ...]
     hyper_values: tuple[tuple, ...]
+    continuous: Int[Host, " network"]
+
+
+def everything_set(networks: MeasuredNetworks) -> Int[Host, "network hyper"]:
+    """Return the levels with one more column, `continuous`: all that is set but the seed.
+
+    Networks vary in one hyper-parameter alone if they share all other columns.
+
+    Example:
+        >>> networks = from_arrays(np.zeros((2, 1)), np.zeros(2), np.array([[0], [1]]))
+        >>> everything_set(networks).tolist()
+        [[0, 0], [1, 0]]
+    """
+    return np.column_stack([networks.levels, networks.continuous])
 
 
 def from_arrays(
@@ -76,6 +92,7 @@ def from_arrays(
         tuple(f"measure.{k}" for k in range(measures.shape[1])),
         tuple(f"hp.{k}" for k in range(codes.shape[1])),
         tuple(tuple(range(int(c.max()) + 1)) for c in codes.T),
+        np.zeros(count, np.int64),
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+from scipy import stats
 
 from genjax.errors import InvalidInputError
 from genjax.statistics import chance, correlation, partial, sign_error
@@ -13,6 +14,7 @@ from genjax.statistics.conditional_information import (
     ConditionalInformation,
     PairStatistics,
     pair_statistics,
+    stratified_kendall,
 )
 from genjax.statistics.granulated import Granulated
 from genjax.statistics.networks import MeasuredNetworks, complete_columns
@@ -28,6 +30,7 @@ DRAWN = ("kendall", "spearman", "pearson", "partial_spearman")
 BIAS_ONLY = "bias only"
 WORST_CASE_COLUMNS = ("measure", "slope", "intercept", "robust_rmse", "worst_environment")
 FOLDS = 5
+MOST_BINS, FEWEST_IN_A_BIN = 16, 10
 FEWEST_GROUPS = 4 * FOLDS
 """Configurations from which on residuals are cross-fitted: four in every fold."""
 
@@ -93,6 +96,44 @@ def correlations(
 
 
 def pairs(
+    networks: MeasuredNetworks,
+    controls: Mapping[str, Host],
+    multiplicities: Host,
+    level: float | int,
+    dropped: list,
+) -> PairStatistics:
+    """Statistics of pairs; tau is also stratified by controls without levels, in bins."""
+    found = _of_levels(networks, multiplicities, level, dropped)
+    known = (*networks.hyper_names, *found.kendall.hyper_names)
+    within = [found.kendall]
+    for name, column in controls.items():
+        if name not in known and column.dtype.kind == "f":
+            codes = _bins(column)
+            binned = networks._replace(
+                levels=codes[:, None],
+                hyper_names=(name,),
+                hyper_values=(tuple(range(int(codes.max()) + 1)),),
+            )
+            within.append(stratified_kendall(binned, multiplicities=multiplicities))
+    merged = found.kendall._replace(
+        value=np.concatenate([part.value for part in within], axis=1),
+        pairs=np.concatenate([part.pairs for part in within], axis=1),
+        draws=np.concatenate([part.draws for part in within], axis=2),
+        hyper_names=tuple(name for part in within for name in part.hyper_names),
+    )
+    return found._replace(kendall=merged)
+
+
+def _bins(column: Host) -> Host:
+    """Number up to 16 bins of equally many networks, ten at least; equal values stay together."""
+    count = min(MOST_BINS, max(len(column) // FEWEST_IN_A_BIN, 2))
+    below = stats.rankdata(column, method="min") - 1
+    return np.unique((below * count // len(column)).astype(np.int64), return_inverse=True)[
+        1
+    ].reshape(-1)
+
+
+def _of_levels(
     networks: MeasuredNetworks, multiplicities: Host, level: float | int, dropped: list
 ) -> PairStatistics:
     """Statistics of pairs; given no hyper-parameter where these have too many values."""
@@ -253,4 +294,5 @@ def worst_case(networks: MeasuredNetworks) -> pd.DataFrame:
         for m, name in enumerate((BIAS_ONLY, *networks.measure_names)):
             numbers = (fits.slope[m], fits.intercept[m], fits.robust_rmse[m])
             rows.append((name, *map(float, numbers), names[fits.worst_environment[m]]))
+        rows[1:] = sorted(rows[1:], key=lambda row: row[3])
     return pd.DataFrame(rows, columns=list(WORST_CASE_COLUMNS))

@@ -1,5 +1,6 @@
 """Which measure predicts the target: every statistic of the literature, in one call."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -145,10 +146,11 @@ def relate(
         permutations: permutations for the p-values.
         level: nominal coverage of the intervals.
         seed: of draws, permutations, folds and reference measures.
-        on_progress: called with (stages done, all stages, name of the stage).
+        on_progress: called with (stages done, all stages, name of the stage that begins).
 
     Raises:
-        InvalidInputError: the table cannot be used; see `tables.measured_networks`.
+        InvalidInputError: the table cannot be used, see `tables.measured_networks`; or there are
+            too few permutations for so many measures.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -171,31 +173,27 @@ def relate(
         controls=controls,
         seed_column=seed_column,
     )
+    _check_permutations(permutations, usable.networks, level)
     networks, dropped = usable.networks, list(usable.dropped.itertuples(index=False))
     # References take the same way as the measures; nothing is tested or counted over them.
     everything = _append(networks, chance.reference_measures(networks, seed=seed))
     multiplicities = configuration_draws(networks.configurations, draws, seed=seed)
-    said = iter(enumerate(STAGES, start=1))
-
-    def done() -> None:
-        if on_progress is not None:
-            number, stage = next(said)
-            on_progress(number, len(STAGES), stage)
-
+    begin = _teller(on_progress)
+    begin()
     columns = parts.correlations(everything, usable.controls, multiplicities, level, seed)
-    done()
-    pairs = parts.pairs(everything, multiplicities, level, dropped)
+    begin()
+    pairs = parts.pairs(everything, usable.controls, multiplicities, level, dropped)
     columns |= parts.information("cmi", pairs.pgdl)
     columns |= parts.information("cmi_jiang", pairs.jiang)
-    done()
+    begin()
     along = granulated_tau(everything, level=level)
     columns |= parts.with_ends("granulated", Interval(along.value, along.low, along.high))
     signs = parts.signs(everything, test_examples, draws, level, seed, dropped)
     columns |= signs.columns
-    done()
+    begin()
     tests = chance.permutation_tests(networks, permutations=permutations, seed=seed)
     columns |= parts.p_value_columns(tests, len(everything.measure_names))
-    done()
+    begin()
     count = len(networks.measure_names)
     frame = pd.DataFrame({"measure": everything.measure_names, **columns})
     judged = parts.judge(frame.iloc[:count], pairs, networks, level)
@@ -204,7 +202,7 @@ def relate(
     strength = np.nan_to_num(np.abs(columns["kendall"][:count]))
     together = combination.leave_one_environment_out(networks, seed=seed)
     worst = parts.worst_case(networks)
-    done()
+    begin()
     return Relations(
         table=frame.iloc[np.argsort(-strength, kind="stable")].reset_index(drop=True),
         by_hyper=parts.by_hyper(networks, along, pairs, signs, level),
@@ -218,6 +216,31 @@ def relate(
         target_name=target,
         level=float(level),
     )
+
+
+def _teller(on_progress: Progress | None) -> Callable[[], None]:
+    """Return what is called at the start of every stage and at the end."""
+    stages = iter(enumerate((*STAGES, "done")))
+
+    def begin() -> None:
+        number, stage = next(stages)
+        if on_progress is not None:
+            on_progress(number, len(STAGES), stage)
+
+    return begin
+
+
+def _check_permutations(permutations: int, networks: MeasuredNetworks, level: float | int) -> None:
+    """Refuse fewer permutations than an adjusted p-value needs to become small at all."""
+    measures, configurations = networks.measures.shape[1], int(networks.configurations.max()) + 1
+    smallest = measures / (permutations + 1)
+    exhaustive = configurations <= 20 and math.factorial(configurations) <= permutations
+    if not exhaustive and smallest >= 1 - level - 1e-9:
+        needed = math.ceil(measures / (1 - level) - 1e-9)
+        raise InvalidInputError(
+            f"permutations: found {permutations}; with {measures} measures no adjusted p-value "
+            f"can be below {1 - level:.4g}: at least {needed} are needed."
+        )
 
 
 def _append(networks: MeasuredNetworks, more: MeasuredNetworks) -> MeasuredNetworks:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from genjax.errors import InvalidInputError, suggest
 from genjax.statistics.dyadic import axis_lines, pairs_within
-from genjax.statistics.networks import MeasuredNetworks
+from genjax.statistics.networks import MeasuredNetworks, everything_set
 
 Host = np.ndarray
 HOEFFDING = "hoeffding"
@@ -129,9 +129,9 @@ def _check(networks: MeasuredNetworks, weighting: str | None, test_examples: int
 def _environments(networks: MeasuredNetworks) -> tuple[Host, Host, Host]:
     """Hyper-parameter, first and second configuration of all unordered pairs."""
     numbers, rows = np.unique(networks.configurations, return_index=True)
-    levels = networks.levels[rows]
+    levels = everything_set(networks)[rows]
     found = [np.zeros((3, 0), np.int64)]
-    for hyper in range(levels.shape[1]):
+    for hyper in range(networks.levels.shape[1]):
         first, second = pairs_within(axis_lines(levels, hyper))
         apart = levels[first, hyper] != levels[second, hyper]
         first, second = numbers[first[apart]], numbers[second[apart]]

@@ -124,6 +124,7 @@ def measured_networks(
     configurations = number_rows(_side_by_side(varying, len(rows)))
     seeds = _seeds(cells, seed_column, configurations, rows)
     grid = _on_a_grid(varying, len(rows), dropped)
+    continuous = {name: levels for name, levels in varying.items() if name not in grid}
     if controls is not None:
         found = {hyper_labels.get(name, name): levels_of(cells[name], rows) for name in wanted}
         varying = _varying(found, "control", dropped)
@@ -136,6 +137,7 @@ def measured_networks(
         tuple(values),
         tuple(grid),
         tuple(levels.values for levels in grid.values()),
+        number_rows(_side_by_side(continuous, len(rows))) if continuous else 0 * rows,
     )
     numbers = _controls(varying, dropped)
     return Usable(networks, pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS)), numbers)
@@ -312,17 +314,15 @@ def _on_a_grid(varying: dict[str, Levels], count: int, dropped: list[Row]) -> di
         if values <= LARGEST_GRID and count >= 2 * values:
             grid[name] = levels
             continue
-        reason = (
-            f"has {values} values: taken as continuous, so that networks compared along other "
-            "hyper-parameters differ in it too"
-        )
+        reason = f"has {values} values: taken as continuous, with no part in what needs levels"
         dropped.append(("hyper-parameter", name, count, reason))
     for name, needed in GRID_STATISTICS.items():
         if len(grid) < needed:
             reason = f"needs {needed} or more hyper-parameters with a few values each"
             dropped.append(("statistic", name, count, reason))
-    alone = vary_alone(_side_by_side(grid, count))
-    for name, found in zip(grid, alone, strict=True):
+    alone = dict(zip(varying, vary_alone(_side_by_side(varying, count)), strict=True))
+    for name in grid:
+        found = alone[name]
         if not found:
             reason = "never varies alone: left out of granulated tau and of sign errors"
             dropped.append(("hyper-parameter", name, count, reason))

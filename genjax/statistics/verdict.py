@@ -29,7 +29,8 @@ def verdicts(
     """Say of every measure whether it predicts the target, and whether by itself.
 
     - "indistinguishable from chance": the adjusted p-value is not below 1 - level, or missing;
-    - "only through X": among networks with the same value of hyper-parameter X nothing is left:
+    - "only through X": among networks with the same value of hyper-parameter X (in one bin of it,
+      where it is continuous) nothing is left:
       the interval of tau there includes 0 (or lies on the other side), and the loss is no chance:
       the interval of overall tau minus tau there excludes 0. Of several such X the one that leaves
       least is named. A measure that is constant wherever X is leaves nothing;

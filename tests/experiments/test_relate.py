@@ -17,7 +17,7 @@ COLUMNS = [
     *("cmi_jiang", "sign_error_mean", "sign_error_p90", "sign_error_max", "partial_spearman"),
     *("p_value", "p_adjusted", "verdict"),
 ]
-QUICK = ("--draws=50", "--permutations=200")
+QUICK = ("--draws=50", "--permutations=500")
 
 
 def population() -> pd.DataFrame:

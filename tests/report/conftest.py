@@ -45,6 +45,7 @@ def make_networks(measures, runs, depths, rng):
         tuple(names),
         (*HYPERS, "depth"),
         tuple(values),
+        np.zeros(count, np.int64),
     )
 
 

@@ -295,6 +295,7 @@ def test_a_measure_is_judged_on_the_networks_that_it_has_values_for():
         ("one",),
         networks.hyper_names,
         networks.hyper_values,
+        networks.continuous[20:],
     )
     alone = pair_statistics(rest, draws[:, 20:])
     for own, expected in ((found.pgdl, alone.pgdl), (found.jiang, alone.jiang)):

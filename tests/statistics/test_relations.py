@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_numbers_and_progress_is_told():
     one = relate(table, target="gap", on_progress=lambda *x: told.append(x), **FAST)
     other = relate(table, target="gap", **FAST)
     pd.testing.assert_frame_equal(one.table, other.table)
-    assert told == [(k + 1, len(STAGES), stage) for k, stage in enumerate(STAGES)]
+    assert told == [(k, len(STAGES), stage) for k, stage in enumerate((*STAGES, "done"))]
 
 
 def test_the_order_of_rows_and_increasing_maps_do_not_matter():
@@ -180,6 +180,28 @@ def test_hyper_parameters_with_many_values_leave_out_what_needs_memory():
     assert relations.table["verdict"][0] == "predicts"
 
 
+def test_networks_that_differ_in_a_continuous_hyper_parameter_are_no_environment():
+    """A random search: what relates only through the learning rate is found in its bins."""
+    rng = np.random.default_rng(7)
+    table = pd.DataFrame({"hp.lr": rng.random(300), "hp.depth": rng.integers(0, 3, 300)})
+    table["gap"] = table["hp.lr"] + 0.1 * rng.normal(size=300)
+    table["measure.rate"] = table["hp.lr"] + 0.1 * rng.normal(size=300)
+    table["measure.good"] = table["gap"] + 0.1 * rng.normal(size=300)
+    relations = relate(table, target="gap", **FAST)
+    rows = relations.table.set_index("measure")
+    assert rows["granulated"].isna().all()
+    assert relations.environments.empty
+    assert rows["verdict"].to_dict() == {"good": "predicts", "rate": "only through lr"}
+    stratified = relations.by_hyper.query("statistic == 'stratified'")
+    assert set(stratified["hyper"]) == {"depth", "lr"}
+
+
+def test_too_few_permutations_for_many_measures_are_refused():
+    table = grid_table(np.random.default_rng(8), seeds=1)
+    with pytest.raises(errors.InvalidInputError, match=r"permutations: found 79; .* at least 80"):
+        relate(table, target="gap", draws=5, permutations=79)
+
+
 def test_a_level_that_is_none_is_refused():
     with pytest.raises(errors.InvalidInputError, match="level: found 95"):
         relate(pd.DataFrame(), target="gap", level=95)
@@ -189,7 +211,8 @@ def test_a_level_that_is_none_is_refused():
 def test_published_numbers_of_pgdl_task_1(data_dir):
     folder = data_dir / "published" / "pgdl"
     expected = json.loads((folder / "task1_expected.json").read_text())["task1"]
-    relations = relate(read_table(folder / "task1.csv"), target="gen_gap_acc", **FAST)
+    table = read_table(folder / "task1.csv")
+    relations = relate(table, target="gen_gap_acc", draws=40, permutations=500)
     rows = relations.table.set_index("measure")
     assert set(rows.index) == set(expected)
     for name, numbers in expected.items():

@@ -201,10 +201,19 @@ def test_a_continuous_hyper_parameter_has_no_levels_but_counts():
             "hyper-parameter",
             "lr",
             12,
-            "has 12 values: taken as continuous, so that networks compared along other "
-            "hyper-parameters differ in it too",
-        )
+            "has 12 values: taken as continuous, with no part in what needs levels",
+        ),
+        *(
+            (
+                "hyper-parameter",
+                name,
+                12,
+                "never varies alone: left out of granulated tau and of sign errors",
+            )
+            for name in ("depth", "optimizer")
+        ),
     ]
+    np.testing.assert_array_equal(usable.networks.continuous, np.arange(12))
 
 
 def test_where_a_grid_ends():
@@ -370,6 +379,7 @@ def test_runs_with_continuous_learning_rates(data_dir):
         ("hyper-parameter", "task", 160),
         ("hyper-parameter", "lr", 160),
         ("hyper-parameter", "wd", 160),
+        *(("hyper-parameter", name, 160) for name in ("arch", "dropout", "optimizer")),
     ]
     assert list(controls) == ["arch", "lr", "wd", "dropout", "optimizer"]
     np.testing.assert_array_equal(controls["lr"], table["hp.lr"])
