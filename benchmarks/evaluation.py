@@ -1,7 +1,7 @@
 """Evaluate a public CIFAR ResNet against PyTorch, in one process, with equal predictions.
 
     pip install -e '.[bench]' && GENJAX_DATA_DIR=... python benchmarks/evaluation.py [--depth=20]
-    [--images=10000] [--batches=50,100,250] [--repetitions=5] [--output=FILE]
+    [--images=10000] [--batches=20,50,100,250] [--repetitions=5] [--output=FILE]
 
 Every form turns the same uint8 images into class numbers: scaling, normalising, the network, the
 largest logit. genjax splits the images over one device per core; PyTorch has as many threads, and
@@ -182,7 +182,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--batches", default="50,100,250")
+    parser.add_argument("--batches", default="20,50,100,250")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--output")
     options = parser.parse_args()
