@@ -8,12 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from genjax.data.cifar_variants import load_corruption, load_npy
 from genjax.data.examples import BLOCK, Examples, StreamedExamples
 from genjax.data.folder import STREAM_ABOVE, load_folder
 from genjax.data.idx import load_idx
 from genjax.data.npz import load_npz
 from genjax.errors import DataError, suggest
 
+_KINDS = {  # Whether images of that kind can be read when asked for.
+    "digits": False,
+    "tfds": True,
+    "npz": False,
+    "npy": True,
+    "cifar_c": True,
+    "idx": False,
+    "folder": True,
+}
 NEEDS_TENSORFLOW = 'pip install "genjax-benchmark[tfds]"'
 
 
@@ -28,6 +38,12 @@ def _builder(name: str, data_dir: str | None) -> Any:
         if base not in known:  # The list of all names would bury the message.
             close = suggest("tfds", base, known).partition(" Allowed:")[0].rstrip(".?")
             raise DataError(f"{close} ({len(known)} sets are known).") from error
+        configs = list(tfds.builder_cls(base).builder_configs)
+        config = name.partition(":")[0].partition("/")[2]
+        if config and configs and config not in configs:
+            close = suggest(f"tfds: configuration of '{base}'", config, configs)
+            close = close.partition(" Allowed:")[0].rstrip(".?")
+            raise DataError(f"{close} ({len(configs)} are known).") from error
         raise DataError(f"tfds: '{name}' cannot be built: {str(error).strip()}") from error
 
 
@@ -172,6 +188,8 @@ def load(
     | `digits` | scikit-learn's 1,797 handwritten digits, 8x8 (values / 16) |
     | `tfds:NAME`, `tfds:NAME:VERSION` | tensorflow-datasets, read from ArrayRecord files |
     | `npz:FILE`, `npz:TRAIN,TEST` | arrays `images`, `labels`, perhaps `class_names` |
+    | `npy:IMAGES,LABELS` | bare arrays, as of CIFAR-10.1 |
+    | `cifar_c:FOLDER/CORRUPTION:SEVERITY` | CIFAR-10-C and CIFAR-100-C, severities 1 to 5 |
     | `idx:FOLDER` | MNIST-style `train-*` and `t10k-*` files, gzipped or not |
     | `folder:FOLDER` | one folder of image files per class, perhaps within `train` and `test` |
 
@@ -179,8 +197,8 @@ def load(
       spec: as in the table.
       data_dir: of `tfds:`, where sets are prepared; default is tensorflow-datasets' own
         (environment variable TFDS_DATA_DIR).
-      stream: of `tfds:` and `folder:`, whether images are read when asked for; None streams what
-        decodes to more than 1 GiB.
+      stream: of `tfds:`, `folder:`, `npy:` and `cifar_c:`, whether images are read when asked for;
+        None streams what decodes to more than 1 GiB.
 
     Raises:
       DataError: unknown kind or name, nothing readable there, wrong shapes, types or labels.
@@ -191,19 +209,21 @@ def load(
       ((1797, 8, 8, 1), 10)
     """
     kind, _, rest = spec.partition(":")
-    kinds = ["digits", "tfds", "npz", "idx", "folder"]
-    if kind not in kinds:
-        raise DataError(suggest("data", kind, kinds))
+    if kind not in _KINDS:
+        raise DataError(suggest("data", kind, list(_KINDS)))
     if kind == "digits" and rest:
         raise DataError(f"data: found '{spec}'; 'digits' takes nothing after the name.")
     if kind != "digits" and not rest:
         raise DataError(f"data: found '{spec}'; '{kind}:' needs a name or a path after the colon.")
-    if stream and kind not in ("tfds", "folder"):
-        raise DataError(f"stream: '{kind}' is read into memory; only tfds and folder stream.")
+    if stream and not _KINDS[kind]:
+        streaming = ", ".join(kind for kind, streams in _KINDS.items() if streams)
+        raise DataError(f"stream: '{kind}' is read into memory; only {streaming} stream.")
     if kind == "digits":
         return _digits()
     if kind == "tfds":
         return _load_tfds(rest, spec, data_dir, stream)
     if kind == "folder":
         return load_folder(pathlib.Path(rest).expanduser(), spec, stream)
+    if kind in ("npy", "cifar_c"):
+        return (load_npy if kind == "npy" else load_corruption)(rest, spec, stream)
     return load_npz(rest, spec) if kind == "npz" else load_idx(rest, spec)
