@@ -1,5 +1,25 @@
 """Everything read off a trained network."""
 
-from genjax.metrics import accuracy, heads, kappa, practical, protocol, testbed, tradeoff
+from genjax.metrics import (
+    accuracy,
+    calibration,
+    evaluation,
+    heads,
+    kappa,
+    practical,
+    protocol,
+    testbed,
+    tradeoff,
+)
 
-__all__ = ["accuracy", "heads", "kappa", "practical", "protocol", "testbed", "tradeoff"]
+__all__ = [
+    "accuracy",
+    "calibration",
+    "evaluation",
+    "heads",
+    "kappa",
+    "practical",
+    "protocol",
+    "testbed",
+    "tradeoff",
+]

@@ -28,10 +28,10 @@ class ExampleScores(NamedTuple):
         brier: squared distance of the probabilities from the label, in [0, 2].
     """
 
-    prediction: Int[Array, "..."]
-    confidence: Float[Array, "..."]
-    nll: Float[Array, "..."]
-    brier: Float[Array, "..."]
+    prediction: Int[Array | np.ndarray, "..."]
+    confidence: Float[Array | np.ndarray, "..."]
+    nll: Float[Array | np.ndarray, "..."]
+    brier: Float[Array | np.ndarray, "..."]
 
 
 class Reliability(NamedTuple):
