@@ -1,5 +1,6 @@
 """The parts of `relations.relate`: columns of its table, one statistic at a time. Host float64."""
 
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from genjax.statistics.conditional_information import (
 )
 from genjax.statistics.granulated import Granulated
 from genjax.statistics.networks import MeasuredNetworks, complete_columns
-from genjax.statistics.resampling import Interval, percentile_interval
+from genjax.statistics.resampling import Interval, bootstrap_indices, percentile_interval
 from genjax.statistics.robust_regression import level_environments, robust_regression
 from genjax.statistics.sign_error_intervals import mean_intervals, percentile_intervals
 from genjax.statistics.verdict import verdicts
@@ -102,8 +103,22 @@ def pairs(
     level: float | int,
     dropped: list,
 ) -> PairStatistics:
-    """Statistics of pairs; tau is also stratified by controls without levels, in bins."""
+    """Statistics of pairs; tau is also stratified by controls without levels, in bins.
+
+    Where two hyper-parameters all but fix the configuration, conditional information compares
+    seeds: then these are drawn, within their configuration, because whole configurations that come
+    and go say nothing about the noise of seeds, nor about the bias that it brings.
+    """
     found = _of_levels(networks, multiplicities, level, dropped)
+    if _settings_are_fixed(networks):
+        draws = len(multiplicities)
+        taken = bootstrap_indices(
+            draws, len(networks.target), seed=draws, strata=networks.configurations
+        )
+        times = np.stack([np.bincount(row, minlength=len(networks.target)) for row in taken])
+        alone = networks._replace(configurations=np.arange(len(networks.target)))
+        seeded = _of_levels(alone, times, level, [])
+        found = found._replace(pgdl=seeded.pgdl, jiang=seeded.jiang)
     known = (*networks.hyper_names, *found.kendall.hyper_names)
     within = [found.kendall]
     for name, column in controls.items():
@@ -122,6 +137,17 @@ def pairs(
         hyper_names=tuple(name for part in within for name in part.hyper_names),
     )
     return found._replace(kendall=merged)
+
+
+def _settings_are_fixed(networks: MeasuredNetworks) -> bool:
+    """Whether the largest joint level of two hyper-parameters has fewer than two configurations."""
+    count = int(networks.configurations.max()) + 1
+    hypers = range(networks.levels.shape[1])
+    joint = [
+        len(np.unique(networks.levels[:, [a, b]], axis=0))
+        for a, b in itertools.combinations(hypers, 2)
+    ] or [len(np.unique(networks.levels[:, 0])) if len(hypers) else 0]
+    return len(networks.target) > count and 2 * max(joint) > count
 
 
 def _bins(column: Host) -> Host:

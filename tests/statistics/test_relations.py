@@ -180,6 +180,19 @@ def test_hyper_parameters_with_many_values_leave_out_what_needs_memory():
     assert relations.table["verdict"][0] == "predicts"
 
 
+def test_conditional_information_of_noise_holds_zero_where_settings_are_fixed():
+    """Two hyper-parameters that fix the configuration: only seeds are left to compare."""
+    held = []
+    for trial in range(24):
+        rng = np.random.default_rng(100 + trial)
+        table = grid_table(rng, seeds=8, shape=(2, 5, 1)).drop(columns="hp.width")
+        table = table.assign(**{f"measure.{k}": rng.normal(size=80) for k in range(3)})
+        kept = ["hp.lr", "hp.depth", "seed", "gap", "measure.0", "measure.1", "measure.2"]
+        rows = relate(table[kept], target="gap", seed_column="seed", draws=60, permutations=99)
+        held += (rows.table["cmi_low"] == 0).tolist()
+    assert np.mean(held) > 0.9
+
+
 def test_networks_that_differ_in_a_continuous_hyper_parameter_are_no_environment():
     """A random search: what relates only through the learning rate is found in its bins."""
     rng = np.random.default_rng(7)
