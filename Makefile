@@ -20,6 +20,9 @@ bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/pip install -q -e '.[bench]'
 	$(BIN)/python benchmarks/training.py --output=results/bench_training.json
 	$(BIN)/python benchmarks/accuracy.py --output=results/bench_accuracy.json
+	$(BIN)/python benchmarks/relations.py --output=results/bench_relations.json
+	if [ -n "$$GENJAX_DATA_DIR" ]; then \
+	  $(BIN)/python benchmarks/evaluation.py --output=results/bench_evaluation.json; fi
 
 nightly: $(STAMP)  ## every test, slow ones and peers too; and on the newest jax where a Python >= 3.12 is found
 	$(BIN)/pip install -q -c constraints.txt -e '.[peers]'
