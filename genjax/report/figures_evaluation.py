@@ -44,7 +44,7 @@ def reliability_diagram(table: Reliability, *, narrow: bool = False) -> Figure:
     upper.plot(confidence[full], accuracy[full], "o", color=style.COLORS[0], ms=5)
     edges = np.linspace(0, 1, len(examples) + 1)
     lower.bar(edges[:-1], examples, np.diff(edges), align="edge", color=style.COLORS[0], lw=0)
-    upper.set_xlim(0, 1)
+    upper.set_xlim(0, 1.02)
     upper.set_ylim(-0.02, 1.02)
     upper.set_ylabel("accuracy")
     lower.set_ylabel("examples")

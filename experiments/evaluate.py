@@ -1,0 +1,144 @@
+"""How good is a network that was trained elsewhere, on a data set?
+
+Question: do public weights give their published accuracy here, and how sure are they of it?
+"""
+
+import datetime
+import hashlib
+import json
+import pathlib
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import flags
+from rich.console import Console
+
+from experiments import commandline
+from genjax import data, models, report
+from genjax.data import parts
+from genjax.errors import InvalidInputError
+from genjax.metrics import evaluation
+from genjax.report import figures_evaluation
+
+FLAGS = flags.FLAGS
+COMPLETE = "complete: {} holds this very run; nothing to do."
+SHOWN = ("error", "nll", "ece", "brier", "kappa", "kappa_one_vs_rest")
+LEFT_OUT = ("confusion", "reliability")  # files of their own
+
+
+def define_flags() -> None:
+    """Define which weights are evaluated on which examples."""
+    commandline.define_flags(config=False)
+    flags.DEFINE_string("weights", None, "File, .safetensors (or .npz).", required=True)
+    flags.DEFINE_string("model", None, "NAME:OPTION=VALUE, e.g. resnet_cifar.", required=True)
+    flags.DEFINE_string("data", None, "e.g. npz:FILE, folder:FOLDER, tfds:NAME.", required=True)
+    flags.DEFINE_string("data_folder", None, "Where sets of tfds are prepared.")
+    flags.DEFINE_enum("split", None, parts.PARTS, "Default: test if the data say which, or all.")
+    flags.DEFINE_bool("resize", False, "Resize images to what the network takes.")
+    flags.DEFINE_integer("batch_size", evaluation.BLOCK, "Examples per core and step.", 1)
+
+
+def fitted(loaded: models.ForeignNetwork, shape: tuple[int, int, int]) -> models.ForeignNetwork:
+    """Return the network for images of this shape."""
+    network, how = loaded.network, loaded.preprocessing
+    if tuple(network.image_shape) == shape:
+        return loaded
+    if how.resize is None and shape[2] == network.image_shape[2]:
+        if not FLAGS.resize:
+            raise InvalidInputError(
+                f"data: '{FLAGS.data}' has images of shape {shape}, and {network.name} takes "
+                f"{tuple(network.image_shape)}; pass --resize to have them resized."
+            )
+        how = how._replace(resize=tuple(network.image_shape[:2]))
+    return models.load_weights(FLAGS.weights, FLAGS.model, image_shape=shape, preprocessing=how)
+
+
+def data_digest(examples: data.Examples | data.StreamedExamples) -> str:
+    """Return the fingerprint; of a streamed set that of its labels, to read it only once."""
+    if isinstance(examples, data.Examples):
+        return examples.fingerprint
+    return "labels " + hashlib.sha256(np.asarray(examples.labels, "<i4").tobytes()).hexdigest()[:16]
+
+
+def result(
+    found: evaluation.Evaluation, loaded: models.ForeignNetwork, class_names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return what evaluation.json holds."""
+    numbers = {k: v for k, v in found._asdict().items() if k not in LEFT_OUT}
+    where = {name: FLAGS[name].value for name in ("weights", "data")}
+    made = {"model": loaded.network.name, "preprocessing": loaded.preprocessing}
+    return numbers | {"class_names": class_names} | made | where
+
+
+def main() -> None:
+    """Load, evaluate, write, and say what came out; standard output holds the JSON alone."""
+    started, aside = datetime.datetime.now(datetime.UTC), Console(stderr=True)
+    loaded = models.load_weights(FLAGS.weights, FLAGS.model)  # refuses before images are read
+    examples = data.load(FLAGS.data, data_dir=FLAGS.data_folder)
+    loaded = fitted(loaded, examples.image_shape)
+    evaluation.check_fit(loaded.network, examples)
+    examples = parts.official_part(examples, FLAGS.split)
+    with pathlib.Path(FLAGS.weights).expanduser().open("rb") as file:
+        digests = {"weights_digest": hashlib.file_digest(file, "sha256").hexdigest()[:16]}
+    digests["data_digest"] = data_digest(examples)
+    names = ("weights", "model", "data", "data_folder", "split", "resize", "batch_size")
+    config = {"name": "evaluate", **{name: FLAGS[name].value for name in names}, **digests}
+    folder = FLAGS.output or f"results/evaluate_{pathlib.Path(FLAGS.weights).stem}"
+    output = report.storage.OutputFolder(folder)
+    if not FLAGS.overwrite and output.prepare(config) == "complete":
+        aside.print(COMPLETE.format(output.path), markup=False, highlight=False, soft_wrap=True)
+        print(json.dumps(output.read_json("evaluation"), indent=2))
+        return
+    begun = time.monotonic()
+    with report.terminal.progress("evaluating", "images") as on_progress:
+        found = evaluation.evaluate(
+            loaded.network,
+            loaded.params,
+            examples,
+            batch_size=FLAGS.batch_size,
+            on_progress=on_progress,
+        )
+    seconds = time.monotonic() - begun
+    if FLAGS.overwrite:  # only now: what cannot be computed throws nothing away
+        output.prepare(config, overwrite=True)
+    card = report.provenance.run_card(
+        config,
+        data_fingerprint=digests["data_digest"],
+        seeds=[],
+        wall_times={"evaluation": seconds},
+        command=" ".join(sys.argv),
+        status="complete",
+        started=started,
+    )
+    written = write(output, found, result(found, loaded, examples.class_names))
+    written["run card"] = output.write_run_card(card)
+    interval = f"{found.accuracy:.4f} [{found.accuracy_low:.4f}, {found.accuracy_high:.4f}]"
+    rows = [["accuracy", interval], *([name, getattr(found, name)] for name in SHOWN)]
+    title = f"{loaded.network.name} on {found.examples:,} examples of {examples.name}"
+    report.terminal.summary_table(title, ("", "value"), rows, console=aside)
+    report.terminal.paths(written, console=aside)
+    print(json.dumps(output.read_json("evaluation"), indent=2))
+
+
+def write(
+    output: report.storage.OutputFolder, found: evaluation.Evaluation, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Write numbers, confusion counts, bins and the figure; return the paths."""
+    counts = pd.DataFrame(found.confusion, columns=list(values["class_names"]))
+    counts.insert(0, "true class", list(values["class_names"]), allow_duplicates=True)
+    table = pd.DataFrame(found.reliability._asdict())
+    output.write_figure("reliability", figures_evaluation.reliability_diagram(found.reliability))
+    return {
+        "evaluation": output.write_json("evaluation", values),
+        "confusion": output.write_csv("confusion", counts),
+        "bins": output.write_csv("reliability", table),
+        "figure": output.path / "reliability.svg",
+    }
+
+
+if __name__ == "__main__":
+    define_flags()
+    commandline.launch("evaluate", main)
