@@ -164,7 +164,7 @@ BAD_INPUT = {
     ),
     "another architecture": (
         ["--model=vit"],
-        "weights: 'small.safetensors' ",
+        "weights: 'small.safetensors' does not fit vit",
     ),
     "an unknown architecture": (["--model=resnet_cifer"], "did you mean 'resnet_cifar'"),
     "missing data": (["--data=npz:{}/no.npz"], "/no.npz' cannot be read: no such file"),
@@ -226,15 +226,21 @@ def test_logits_that_are_not_finite_are_refused(refused, folder):
 
 def test_images_are_resized_where_asked_and_the_test_part_is_taken(run, folder):
     np.savez(folder / "large_test.npz", **digits(60, side=40))
-    where = f"--data=npz:{folder / 'large.npz'},{folder / 'large_test.npz'}"
-    named = f"--weights={folder / 'small.safetensors'}"
-    code, out, err = run(
-        "evaluate", named, MODEL, where, "--resize", f"--output={folder / 'resized'}"
-    )
+    arguments = [
+        f"--data=npz:{folder / 'large.npz'},{folder / 'large_test.npz'}",
+        f"--weights={folder / 'small.safetensors'}",
+        f"--output={folder / 'resized'}",
+        MODEL,
+        "--resize",
+    ]
+    code, out, err = run("evaluate", *arguments)
     assert code == 0, err
     values = json.loads(out)
     assert values["examples"] == 60
     assert values["preprocessing"]["resize"] == [32, 32]
+    code, out, err = run("evaluate", *arguments, "--split=train", "--overwrite")
+    assert code == 0, err
+    assert json.loads(out)["examples"] == 40
 
 
 # Real weights on real images ---------------------------------------------------------------------
