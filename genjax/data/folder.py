@@ -20,7 +20,7 @@ class _Files(NamedTuple):
     Attributes:
       paths: the files, class by class in the order of their names.
       labels: int32 `[N]`.
-      class_names: sorted names of the class folders.
+      class_names: names of the class folders, sorted; by number where all are numbers.
       is_test: bool `[N]`, or None without `train` and `test` folders.
     """
 
@@ -31,7 +31,11 @@ class _Files(NamedTuple):
 
 
 def _subfolders(root: pathlib.Path) -> list[str]:
-    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = [p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    if all(name.isdecimal() for name in names):
+        # Folders named after labels, as ImageNetV2's 0 to 999: 10 comes after 9, not after 1.
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
 
 
 def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:

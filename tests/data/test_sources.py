@@ -191,6 +191,13 @@ class TestFolder:
         write_folder(tmp_path, PIXELS[..., :1], LABELS)
         assert load(f"folder:{tmp_path}").image_shape == (6, 5, 1)
 
+    def test_numbered_folders_are_in_the_order_of_their_numbers(self, tmp_path):
+        names = [str(i) for i in range(12)]
+        write_folder(tmp_path, PIXELS, np.arange(12), names)
+        data = load(f"folder:{tmp_path}")
+        assert data.class_names == tuple(names)
+        same(data, Examples(PIXELS, np.arange(12), tuple(names), "mine"))
+
     def test_train_and_test_folders(self, tmp_path):
         write_folder(tmp_path / "train", PIXELS[:9], LABELS[:9])
         write_folder(tmp_path / "test", PIXELS[9:], LABELS[9:])
