@@ -5,7 +5,7 @@ from genjax.report.page import Table
 _JIANG = "Jiang et al., ICLR 2020"
 _PGDL = "Jiang et al., PGDL, NeurIPS 2020"
 _ROBUST = "Dziugaite et al., NeurIPS 2020"
-_PRACTICAL = "the practical-metric paper"
+_PRACTICAL = "Huang, Yu and Zhang 2025"
 
 DEFINITIONS: dict[str, tuple[str, str]] = {
     "measure": ("what was measured on each network; larger is claimed to mean a larger target", ""),
@@ -27,7 +27,8 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "information that the order of two networks by the measure has about their order by the "
         "target, given two hyper-parameters of both, over the entropy of the latter; the smallest "
         "over pairs of hyper-parameters; 0 none, 1 all; no direction; biased upwards, which its "
-        "interval corrects, so that the value can lie above it",
+        "interval corrects, so that the value can lie above it; over seeds where two "
+        "hyper-parameters all but fix the configuration",
         _PGDL,
     ),
     "cmi_corrected": ("the same less its bias, which bootstrap draws estimate", ""),
@@ -78,12 +79,15 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     ),
     "p_adjusted": ("p value corrected for the number of measures", "Holm 1979"),
     "q_value": (
-        "the same, but as share of false findings among all findings",
+        "the same, but as expected share of false findings among all findings",
         "Benjamini and Hochberg 1995",
     ),
     "verdict": (
-        "indistinguishable from chance: adjusted p not below 0.05; only through X: nothing is left "
-        "among networks that share the value of X; else predicts or anti-predicts, by tau's sign",
+        "indistinguishable from chance: adjusted p not below one minus the level of the intervals; "
+        "only through X: nothing of tau of configuration means is left among configurations that "
+        "share the value of X (its bin, where X is continuous), and the loss is no chance; else "
+        "predicts or anti-predicts, by the sign of that tau: not shown to come from one "
+        "hyper-parameter, though it may come from several together, as canonical does",
         "",
     ),
     "robust_rmse": (

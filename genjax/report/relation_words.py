@@ -81,7 +81,7 @@ def chance_limit(relations: Relations) -> float:
     """
     best = relations.chance.best
     best = best[np.isfinite(best)]
-    return float(np.quantile(best, CHANCE_LEVEL)) if len(best) else float("nan")
+    return float(np.quantile(best, CHANCE_LEVEL, method="higher")) if len(best) else float("nan")
 
 
 def conclusions(relations: Relations) -> list[str]:

@@ -31,7 +31,7 @@ DRAWN = ("kendall", "spearman", "pearson", "partial_spearman")
 BIAS_ONLY = "bias only"
 WORST_CASE_COLUMNS = ("measure", "slope", "intercept", "robust_rmse", "worst_environment")
 FOLDS = 5
-MOST_BINS, FEWEST_IN_A_BIN = 16, 10
+MOST_BINS, FEWEST_IN_A_BIN = 64, 4
 FEWEST_GROUPS = 4 * FOLDS
 """Configurations from which on residuals are cross-fitted: four in every fold."""
 
@@ -101,9 +101,14 @@ def pairs(
     controls: Mapping[str, Host],
     multiplicities: Host,
     level: float | int,
+    seed: int,
     dropped: list,
 ) -> PairStatistics:
-    """Statistics of pairs; tau is also stratified by controls without levels, in bins.
+    """Conditional information of networks, and stratified tau of configurations' means.
+
+    Tau is of means, because pairs of seeds of one configuration share every hyper-parameter and
+    would count as "what is left"; and because means are what permutations test. It is stratified by
+    every hyper-parameter, and by the controls without levels in bins of about four.
 
     Where two hyper-parameters all but fix the configuration, conditional information compares
     seeds: then these are drawn, within their configuration, because whole configurations that come
@@ -113,24 +118,23 @@ def pairs(
     if _settings_are_fixed(networks):
         draws = len(multiplicities)
         taken = bootstrap_indices(
-            draws, len(networks.target), seed=draws, strata=networks.configurations
+            draws, len(networks.target), seed=seed, strata=networks.configurations
         )
         times = np.stack([np.bincount(row, minlength=len(networks.target)) for row in taken])
         alone = networks._replace(configurations=np.arange(len(networks.target)))
         seeded = _of_levels(alone, times, level, [])
         found = found._replace(pgdl=seeded.pgdl, jiang=seeded.jiang)
-    known = (*networks.hyper_names, *found.kendall.hyper_names)
-    within = [found.kendall]
+    means, first = _means(networks)
+    columns = dict(zip(networks.hyper_names, networks.levels[first].T, strict=True))
     for name, column in controls.items():
-        if name not in known and column.dtype.kind == "f":
-            codes = _bins(column)
-            binned = networks._replace(
-                levels=codes[:, None],
-                hyper_names=(name,),
-                hyper_values=(tuple(range(int(codes.max()) + 1)),),
-            )
-            within.append(stratified_kendall(binned, multiplicities=multiplicities))
-    merged = found.kendall._replace(
+        if name not in columns and column.dtype.kind == "f":
+            columns[name] = _bins(column[first])
+    # Each alone: two with many values have more joint levels than can be counted.
+    within = [
+        stratified_kendall(_with_levels(means, chosen), multiplicities=multiplicities[:, first])
+        for chosen in [{}, *({name: codes} for name, codes in columns.items())]
+    ]
+    merged = within[0]._replace(
         value=np.concatenate([part.value for part in within], axis=1),
         pairs=np.concatenate([part.pairs for part in within], axis=1),
         draws=np.concatenate([part.draws for part in within], axis=2),
@@ -150,8 +154,41 @@ def _settings_are_fixed(networks: MeasuredNetworks) -> bool:
     return len(networks.target) > count and 2 * max(joint) > count
 
 
+def _with_levels(networks: MeasuredNetworks, columns: Mapping[str, Host]) -> MeasuredNetworks:
+    levels = np.zeros((len(networks.target), len(columns)), np.int64)
+    for place, codes in enumerate(columns.values()):
+        levels[:, place] = codes
+    return networks._replace(
+        levels=levels,
+        hyper_names=tuple(columns),
+        hyper_values=tuple(tuple(range(int(codes.max()) + 1)) for codes in levels.T),
+    )
+
+
+def _means(networks: MeasuredNetworks) -> tuple[MeasuredNetworks, Host]:
+    """One row per configuration, with means over its seeds, and a network of each."""
+    numbers, first, counts = np.unique(
+        networks.configurations, return_index=True, return_counts=True
+    )
+    known = np.isfinite(networks.measures)
+    sums, values = np.zeros((2, len(numbers), networks.measures.shape[1]))
+    np.add.at(sums, networks.configurations, np.where(known, networks.measures, 0))
+    np.add.at(values, networks.configurations, known)
+    measures = np.where(values > 0, sums / np.maximum(values, 1), np.nan)
+    target = np.bincount(networks.configurations, networks.target) / counts
+    rows = networks._replace(
+        measures=measures,
+        target=target,
+        levels=networks.levels[first],
+        configurations=numbers,
+        seeds=networks.seeds[first] * 0,
+        continuous=networks.continuous[first],
+    )
+    return rows, first
+
+
 def _bins(column: Host) -> Host:
-    """Number up to 16 bins of equally many networks, ten at least; equal values stay together."""
+    """Number up to 64 bins of equally many, four at least; equal values stay together."""
     count = min(MOST_BINS, max(len(column) // FEWEST_IN_A_BIN, 2))
     below = stats.rankdata(column, method="min") - 1
     return np.unique((below * count // len(column)).astype(np.int64), return_inverse=True)[
@@ -249,9 +286,12 @@ def judge(
     """Verdicts of the measures, in the order of the frame."""
     count = len(frame)
     return verdicts(
-        frame["kendall"].to_numpy(np.float64),
+        found.kendall.overall[:count],
         frame["p_adjusted"].to_numpy(np.float64),
-        found.kendall.value[:count],
+        # Without pairs nothing is known; where the measure tells no pair apart, nothing is left.
+        np.where(
+            found.kendall.pairs[:count] > 0, np.nan_to_num(found.kendall.value[:count]), np.nan
+        ),
         found.kendall.overall_draws[:, :count],
         found.kendall.draws[:, :count],
         found.kendall.hyper_names,
@@ -322,3 +362,13 @@ def worst_case(networks: MeasuredNetworks) -> pd.DataFrame:
             rows.append((name, *map(float, numbers), names[fits.worst_environment[m]]))
         rows[1:] = sorted(rows[1:], key=lambda row: row[3])
     return pd.DataFrame(rows, columns=list(WORST_CASE_COLUMNS))
+
+
+def seeds_are_shared(networks: MeasuredNetworks, dropped: list) -> bool:
+    """Whether some seed occurs in two configurations, so that lines can be paired by seed."""
+    pairs = np.unique(np.stack([networks.seeds, networks.configurations]), axis=1)
+    shared = len(np.unique(pairs[0])) < pairs.shape[1] or pairs.shape[1] < 2
+    if not shared:
+        reason = "no seed occurs in two configurations: lines hold all their networks"
+        dropped.append(("statistic", "granulated", len(networks.target), reason))
+    return shared

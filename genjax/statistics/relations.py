@@ -173,8 +173,8 @@ def relate(
         controls=controls,
         seed_column=seed_column,
     )
-    _check_permutations(permutations, usable.networks, level)
     networks, dropped = usable.networks, list(usable.dropped.itertuples(index=False))
+    _check_permutations(permutations, networks, level, dropped)
     # References take the same way as the measures; nothing is tested or counted over them.
     everything = _append(networks, chance.reference_measures(networks, seed=seed))
     multiplicities = configuration_draws(networks.configurations, draws, seed=seed)
@@ -182,11 +182,12 @@ def relate(
     begin()
     columns = parts.correlations(everything, usable.controls, multiplicities, level, seed)
     begin()
-    pairs = parts.pairs(everything, usable.controls, multiplicities, level, dropped)
+    pairs = parts.pairs(everything, usable.controls, multiplicities, level, seed, dropped)
     columns |= parts.information("cmi", pairs.pgdl)
     columns |= parts.information("cmi_jiang", pairs.jiang)
     begin()
-    along = granulated_tau(everything, level=level)
+    paired = parts.seeds_are_shared(networks, dropped)
+    along = granulated_tau(everything, seeds="paired" if paired else "pooled", level=level)
     columns |= parts.with_ends("granulated", Interval(along.value, along.low, along.high))
     signs = parts.signs(everything, test_examples, draws, level, seed, dropped)
     columns |= signs.columns
@@ -230,8 +231,13 @@ def _teller(on_progress: Progress | None) -> Callable[[], None]:
     return begin
 
 
-def _check_permutations(permutations: int, networks: MeasuredNetworks, level: float | int) -> None:
-    """Refuse fewer permutations than an adjusted p-value needs to become small at all."""
+def _check_permutations(
+    permutations: int, networks: MeasuredNetworks, level: float | int, dropped: list
+) -> None:
+    """Refuse fewer permutations than an adjusted p-value needs to become small at all.
+
+    Where all permutations are too few, because there are few configurations, this is noted.
+    """
     measures, configurations = networks.measures.shape[1], int(networks.configurations.max()) + 1
     smallest = measures / (permutations + 1)
     exhaustive = configurations <= 20 and math.factorial(configurations) <= permutations
@@ -241,6 +247,9 @@ def _check_permutations(permutations: int, networks: MeasuredNetworks, level: fl
             f"permutations: found {permutations}; with {measures} measures no adjusted p-value "
             f"can be below {1 - level:.4g}: at least {needed} are needed."
         )
+    if exhaustive and 2 * measures / math.factorial(configurations) >= 1 - level - 1e-9:
+        reason = f"with {configurations} configurations no adjusted p-value can be below "
+        dropped.append(("statistic", "verdict", len(networks.target), f"{reason}{1 - level:.4g}"))
 
 
 def _append(networks: MeasuredNetworks, more: MeasuredNetworks) -> MeasuredNetworks:

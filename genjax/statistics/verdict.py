@@ -37,9 +37,10 @@ def verdicts(
     - "predicts" where tau is positive, "anti-predicts" where it is negative.
 
     Args:
-        kendall: overall tau of every measure with the target.
+        kendall: overall tau of every measure with the target, of configurations' means.
         p_adjusted: p-values, adjusted for the number of measures.
-        stratified: tau among networks that share the value of a hyper-parameter.
+        stratified: tau among configurations that share the value of a hyper-parameter; 0 where the
+            measure does not differ among them, NaN where there are no two: then it is not judged.
         overall_draws: bootstrap draws of the overall tau.
         stratified_draws: of the stratified tau, from the same samples.
         hyper_names: of the hyper-parameters.
@@ -54,12 +55,13 @@ def verdicts(
         ['only through width']
     """
     side = np.sign(kendall)
+    judged = ~np.isnan(stratified)
     left = np.nan_to_num(stratified * side[:, None])
     kept = np.nan_to_num(stratified_draws * side[:, None])
     lost = overall_draws[..., None] * side[:, None] - kept
     low, _ = percentile_interval(kept, level, units=units)
     loss_low, _ = percentile_interval(lost, level, units=units)
-    vanishes = (low <= 0) & (loss_low > 0)
+    vanishes = (low <= 0) & (loss_low > 0) & judged
     found = []
     for m in range(len(kendall)):
         if not p_adjusted[m] < 1 - level:  # also where there is no p-value

@@ -107,7 +107,10 @@ def test_npz_is_that_of_its_file(dialect, prefix, tmp_path):
         stored["opt/state/step"] = np.array(3)
     path = save(stored, tmp_path / "vit.npz")
     # Computed positions have no resolution of their own.
-    given = {"preprocessing": models.Preprocessing((0.5,), (0.5,), (12, 12))}
+    given = {
+        "preprocessing": models.Preprocessing((0.5,), (0.5,), (12, 12)),
+        "image_shape": (12, 12, 3),
+    }
     foreign = models.load_weights(path, "vit", **({} if position else given))
     run = [flax_forward(arrays, (image - 0.5) / 0.5, parts, position) for image in IMAGES]
     states, features, logits = zip(*run, strict=True)

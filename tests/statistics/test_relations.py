@@ -193,6 +193,52 @@ def test_conditional_information_of_noise_holds_zero_where_settings_are_fixed():
     assert np.mean(held) > 0.9
 
 
+def settings(rng, shape, seeds):
+    """A grid with its seeds, and an effect of each configuration that no hyper-parameter has."""
+    levels = np.stack(np.meshgrid(*map(range, shape), indexing="ij"), -1).reshape(-1, len(shape))
+    table = pd.DataFrame(np.repeat(levels, seeds, axis=0), columns=[f"hp.{k}" for k in range(2)])
+    table["seed"] = np.tile(np.arange(seeds), len(levels))
+    return table, np.repeat(rng.normal(size=len(levels)), seeds)
+
+
+def test_what_follows_configurations_is_not_called_confounded():
+    """Seed noise within configurations must not look like a loss within hyper-parameters."""
+    verdicts = []
+    for trial in range(12):
+        rng = np.random.default_rng(200 + trial)
+        table, effect = settings(rng, (3, 4), 8)
+        table["gap"] = effect + rng.normal(size=len(table))
+        table["measure.a"] = effect + rng.normal(size=len(table))
+        found = relate(table, target="gap", seed_column="seed", **FAST)
+        verdicts.append(found.table["verdict"][0])
+    assert sum(verdict.startswith("only through") for verdict in verdicts) <= 1
+    assert verdicts.count("predicts") >= 9
+
+
+def test_the_direction_is_that_of_what_was_tested():
+    """Means rise together while networks of one configuration fall: tau of networks is negative."""
+    rng = np.random.default_rng(9)
+    table, effect = settings(rng, (3, 4), 6)
+    noise = 20 * rng.normal(size=(12, 6))
+    noise = (noise - noise.mean(1, keepdims=True)).ravel()
+    table["gap"], table["measure.a"] = effect + noise, effect - noise
+    row = relate(table, target="gap", seed_column="seed", **FAST).table.iloc[0]
+    assert row["kendall"] < 0 < row["statistic_of_means"]
+    assert row["verdict"] == "predicts"
+
+
+def test_few_configurations_and_seeds_of_their_own_are_said():
+    rng = np.random.default_rng(10)
+    table, effect = settings(rng, (2, 2), 6)
+    table["gap"], table["measure.a"] = effect, effect + 0.01 * rng.normal(size=24)
+    table["seed"] = np.arange(24)
+    found = relate(table, target="gap", seed_column="seed", **FAST)
+    reasons = " ".join(found.dropped["reason"])
+    assert "with 4 configurations no adjusted p-value can be below 0.05" in reasons
+    assert "no seed occurs in two configurations" in reasons
+    assert np.isfinite(found.table["granulated"][0])
+
+
 def test_networks_that_differ_in_a_continuous_hyper_parameter_are_no_environment():
     """A random search: what relates only through the learning rate is found in its bins."""
     rng = np.random.default_rng(7)

@@ -27,7 +27,7 @@ def judge(measures, target, levels, p_adjusted=None):
             x, y = (np.sign(v[same][:, None] - v[same]) for v in (measures[:, column], target))
             parts.append([(x * y).sum(), (x != 0).sum(), (y != 0).sum()])
         agree, untied_x, untied_y = np.sum(parts, axis=0)
-        return agree / np.sqrt(untied_x * untied_y) if untied_x * untied_y else np.nan
+        return agree / np.sqrt(untied_x * untied_y) if untied_x * untied_y else 0.0
 
     overall = np.array([[tau(rows, m) for m in range(width)] for rows in samples])
     inside = np.array(
@@ -84,6 +84,14 @@ def test_a_loss_that_may_be_chance_is_not_called_one():
     inside = np.array([[[-0.3]], [[0.4]], [[0.9]]])
     found = verdicts(
         np.array([0.5]), np.array([0.01]), np.array([[0.4]]), overall, inside, ["width"]
+    )
+    assert found == [verdict.PREDICTS]
+
+
+def test_a_hyper_parameter_without_two_configurations_at_a_value_is_not_judged():
+    draws, nothing = np.full((3, 1), 0.5), np.full((3, 1, 1), np.nan)
+    found = verdicts(
+        np.array([0.5]), np.array([0.01]), np.array([[np.nan]]), draws, nothing, ["width"]
     )
     assert found == [verdict.PREDICTS]
 
