@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from genjax.errors import InvalidInputError
-from genjax.metrics import robustness
+from genjax.statistics import corruption_tables as robustness
 
 KINDS, SEVERITIES = ["fog", "snow", "frost"], [1, 2, 3, 4, 5]
 COLUMNS = pd.MultiIndex.from_product([KINDS, SEVERITIES], names=["corruption", "severity"])
