@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from genjax.errors import InvalidInputError
-from genjax.statistics.networks import MeasuredNetworks, complete_columns
+from genjax.statistics.networks import MeasuredNetworks, complete_columns, group_means
 
 Host = np.ndarray
 
@@ -119,11 +119,8 @@ def _orders(count: int, permutations: int, seed: int) -> tuple[Int[Host, "B K"],
 
 def _means(networks: MeasuredNetworks, rows: Host, columns: Host) -> tuple[Host, Host, Host]:
     """Means over the seeds of every configuration that has values, and which ones have."""
-    kept, code = np.unique(networks.configurations[rows], return_inverse=True)
     values = np.column_stack([networks.target[rows], networks.measures[np.ix_(rows, columns)]])
-    sums = np.zeros((len(kept), values.shape[1]))
-    np.add.at(sums, code.reshape(-1), values)
-    means = sums / np.bincount(code.reshape(-1))[:, None]
+    means, kept = group_means(values, networks.configurations[rows])
     return means[:, 0], means[:, 1:], kept
 
 

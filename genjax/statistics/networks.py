@@ -128,6 +128,24 @@ def configuration_draws(
     return times[:, configurations]
 
 
+def group_means(
+    values: Float[Host, "network column"], groups: Int[Host, " network"]
+) -> tuple[Float[Host, "group column"], Int[Host, " group"]]:
+    """Return means over the networks of every group that have a value, and the groups' numbers.
+
+    Example:
+        >>> means, numbers = group_means(np.array([[1.0], [3.0], [np.nan]]), np.array([4, 4, 7]))
+        >>> means.ravel().tolist(), numbers.tolist()
+        ([2.0, nan], [4, 7])
+    """
+    numbers, code = np.unique(groups, return_inverse=True)
+    known = np.isfinite(values)
+    sums, counts = np.zeros((2, len(numbers), values.shape[1]))
+    np.add.at(sums, code.reshape(-1), np.where(known, values, 0))
+    np.add.at(counts, code.reshape(-1), known)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), numbers
+
+
 def complete_columns(
     measures: Float[Host, "network measure"],
 ) -> list[tuple[Bool[Host, " network"], Int[Host, " columns"]]]:

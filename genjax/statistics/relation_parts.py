@@ -18,7 +18,7 @@ from genjax.statistics.conditional_information import (
     stratified_kendall,
 )
 from genjax.statistics.granulated import Granulated
-from genjax.statistics.networks import MeasuredNetworks, complete_columns
+from genjax.statistics.networks import MeasuredNetworks, complete_columns, group_means
 from genjax.statistics.resampling import Interval, bootstrap_indices, percentile_interval
 from genjax.statistics.robust_regression import level_environments, robust_regression
 from genjax.statistics.sign_error_intervals import mean_intervals, percentile_intervals
@@ -114,7 +114,6 @@ def pairs(
     seeds: then these are drawn, within their configuration, because whole configurations that come
     and go say nothing about the noise of seeds, nor about the bias that it brings.
     """
-    found = _of_levels(networks, multiplicities, level, dropped)
     if _settings_are_fixed(networks):
         draws = len(multiplicities)
         taken = bootstrap_indices(
@@ -122,8 +121,9 @@ def pairs(
         )
         times = np.stack([np.bincount(row, minlength=len(networks.target)) for row in taken])
         alone = networks._replace(configurations=np.arange(len(networks.target)))
-        seeded = _of_levels(alone, times, level, [])
-        found = found._replace(pgdl=seeded.pgdl, jiang=seeded.jiang)
+        found = _of_levels(alone, times, level, dropped)
+    else:
+        found = _of_levels(networks, multiplicities, level, dropped)
     means, first = _means(networks)
     columns = dict(zip(networks.hyper_names, networks.levels[first].T, strict=True))
     for name, column in controls.items():
@@ -167,18 +167,12 @@ def _with_levels(networks: MeasuredNetworks, columns: Mapping[str, Host]) -> Mea
 
 def _means(networks: MeasuredNetworks) -> tuple[MeasuredNetworks, Host]:
     """One row per configuration, with means over its seeds, and a network of each."""
-    numbers, first, counts = np.unique(
-        networks.configurations, return_index=True, return_counts=True
-    )
-    known = np.isfinite(networks.measures)
-    sums, values = np.zeros((2, len(numbers), networks.measures.shape[1]))
-    np.add.at(sums, networks.configurations, np.where(known, networks.measures, 0))
-    np.add.at(values, networks.configurations, known)
-    measures = np.where(values > 0, sums / np.maximum(values, 1), np.nan)
-    target = np.bincount(networks.configurations, networks.target) / counts
+    values = np.column_stack([networks.target, networks.measures])
+    means, numbers = group_means(values, networks.configurations)
+    first = np.unique(networks.configurations, return_index=True)[1]
     rows = networks._replace(
-        measures=measures,
-        target=target,
+        measures=means[:, 1:],
+        target=means[:, 0],
         levels=networks.levels[first],
         configurations=numbers,
         seeds=networks.seeds[first] * 0,
