@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from simulated_grids import simulated
 
 from genjax.errors import InvalidInputError
 from genjax.statistics import granulated
@@ -226,25 +227,6 @@ def test_residuals_of_tau_b_are_its_derivatives_with_respect_to_the_pairs(seeds)
         slope = (taus(1 + step).mean() - taus(1 - step).mean()) / 2e-4
         assert mean.residuals[pair, 0] == pytest.approx(slope + between[pair], abs=1e-9)
     assert abs(mean.residuals.sum()) < 1e-12
-
-
-def simulated(generator, shape, seeds, effect, shared, by_configuration, by_seed):
-    levels = np.array(list(np.ndindex(*shape)))
-    scale = 2 * levels / (np.array(shape) - 1) - 1
-    count = len(levels)
-    common, own, other = generator.normal(size=(3, count))
-    alone = np.sqrt(1 - shared**2)
-    target = effect * scale @ [1.0, 0.5, 0.3][: len(shape)]
-    measure = effect * scale @ [1.0, 0.5, -0.3][: len(shape)]
-    target = target + by_configuration * (shared * common + alone * own)
-    measure = measure + by_configuration * (shared * common + alone * other)
-    noise = by_seed * generator.normal(size=(2, count * seeds))
-    return from_arrays(
-        (np.repeat(measure, seeds) + noise[0])[:, None],
-        np.repeat(target, seeds) + noise[1],
-        np.repeat(levels, seeds, axis=0),
-        np.tile(np.arange(seeds), count),
-    )
 
 
 @pytest.mark.parametrize(

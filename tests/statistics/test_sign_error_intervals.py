@@ -3,36 +3,24 @@
 import numpy as np
 import pytest
 from scipy import stats
+from simulated_grids import simulated
 
 from genjax.errors import InvalidInputError
-from genjax.statistics.networks import configuration_draws, from_arrays
+from genjax.statistics.networks import configuration_draws
 from genjax.statistics.resampling import percentile_interval
 from genjax.statistics.sign_error import SignErrors, environment_groups, sign_errors
 from genjax.statistics.sign_error_intervals import mean_intervals, percentile_intervals
 
 
-def simulated(generator, shape, seeds, effect, shared, by_configuration, by_seed):
-    levels = np.array(list(np.ndindex(*shape)))
-    scale = 2 * levels / (np.array(shape) - 1) - 1
-    count = len(levels)
-    common, own, other = generator.normal(size=(3, count))
-    alone = np.sqrt(1 - shared**2)
-    target = effect * scale @ [1.0, 0.5, 0.3][: len(shape)]
-    measure = effect * scale @ [1.0, 0.5, -0.3][: len(shape)]
-    target = target + by_configuration * (shared * common + alone * own)
-    measure = measure + by_configuration * (shared * common + alone * other)
-    noise = by_seed * generator.normal(size=(2, count * seeds))
-    return from_arrays(
-        (np.repeat(measure, seeds) + noise[0])[:, None],
-        0.03 * np.clip(np.repeat(target, seeds) + noise[1], -30, 30),
-        np.repeat(levels, seeds, axis=0),
-        np.tile(np.arange(seeds), count),
-    )
+def small_targets(*arguments):
+    """The simulated population with differences of proportions as targets."""
+    networks = simulated(*arguments)
+    return networks._replace(target=0.03 * np.clip(networks.target, -30, 30))
 
 
 def example(missing=True):
     generator = np.random.default_rng(1)
-    networks = simulated(generator, (3, 3, 2), 3, 0.5, 0.5, 0.7, 0.5)
+    networks = small_targets(generator, (3, 3, 2), 3, 0.5, 0.5, 0.7, 0.5)
     more = generator.normal(size=(len(networks.target), 2))
     networks = networks._replace(measures=np.concatenate([networks.measures, more], axis=1))
     found = sign_errors(networks, weighting=None)
@@ -154,7 +142,9 @@ def test_coverage_of_the_mean(seeds, weighting, noise):
     generator = np.random.default_rng(21)
     found = [
         sign_errors(
-            simulated(generator, (3, 3, 3), seeds, *noise), weighting=weighting, test_examples=10**4
+            small_targets(generator, (3, 3, 3), seeds, *noise),
+            weighting=weighting,
+            test_examples=10**4,
         )
         for _ in range(400)
     ]
@@ -167,7 +157,8 @@ def test_mean_is_conservative_where_hyper_parameters_differ():
     generator = np.random.default_rng(22)
     noise = (2.0, 0.0, 0.3, 0.3)
     found = [
-        sign_errors(simulated(generator, (3, 3, 3), 1, *noise), weighting=None) for _ in range(400)
+        sign_errors(small_targets(generator, (3, 3, 3), 1, *noise), weighting=None)
+        for _ in range(400)
     ]
     assert coverage([mean_intervals(one, 3) for one in found]) >= 0.98
 
@@ -176,7 +167,8 @@ def test_mean_is_conservative_where_hyper_parameters_differ():
 def test_percentile_is_conservative(noise):
     generator = np.random.default_rng(23)
     found = [
-        sign_errors(simulated(generator, (4, 4, 4), 4, *noise), weighting=None) for _ in range(300)
+        sign_errors(small_targets(generator, (4, 4, 4), 4, *noise), weighting=None)
+        for _ in range(300)
     ]
     intervals = [percentile_intervals(one, 3, seed=k) for k, one in enumerate(found)]
     assert coverage(intervals) >= 0.93
