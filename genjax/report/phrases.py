@@ -1,11 +1,13 @@
 """Pieces of sentences: numbers with their intervals, lists of names, counts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from genjax.report.sentences import MINUS
+MINUS = "\u2212"
 
-Number = float | int
+Number = Any  # of Python or NumPy, also an array of no axes
+Write = Callable[[Any], str]
 
 
 def signed(value: Number, digits: int = 3) -> str:
@@ -30,12 +32,32 @@ def bracket(value: Number, low: Number, high: Number) -> str:
         >>> bracket(0.01, 0.0002, 0.02)
         '0.0100 [0.0002, 0.0200]'
     """
+    return bracketed(value, low, high, resolving(low, high))
+
+
+def bracketed(value: Any, low: Any, high: Any, write: Write) -> str:
+    """Write a number with its interval in a form of its own, or alone if it has none.
+
+    Example:
+        >>> bracketed(0.25, 0.2, 0.3, lambda share: f"{share:.0%}")
+        '25% [20%, 30%]'
+    """
     if math.isnan(low) or math.isnan(high):
-        return signed(value)
+        return write(value)
+    return f"{write(value)} [{write(low)}, {write(high)}]"
+
+
+def resolving(low: Number, high: Number) -> Write:
+    """Return how to write with three decimals, or as many as show that an end is not zero.
+
+    Example:
+        >>> resolving(-0.0002, 0.3)(0.25)
+        '0.2500'
+    """
     digits = 3
     while digits < 6 and any(0 < abs(end) < 0.5 * 10**-digits for end in (low, high)):
         digits += 1
-    return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+    return lambda value: signed(value, digits)
 
 
 def significant(value: Number) -> str:

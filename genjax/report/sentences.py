@@ -1,7 +1,7 @@
 """Single sentences about single results, made by rule: the same numbers give the same words."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from genjax.metrics.practical import Bounds, Redundancy
 from genjax.metrics.practical_grid import Axes
 from genjax.metrics.tradeoff import TradeOff
+from genjax.report.phrases import Write, bracket, bracketed, join, resolving, signed
 from genjax.statistics.families import Comparison, Reach
 from genjax.statistics.resampling import Interval
 
@@ -21,9 +22,6 @@ DISTINCT = 0.90
 SIGNIFICANT = 0.05
 WILCOXON_PAIRS = 6
 """Fewer pairs cannot give a two-sided p below .05 in Wilcoxon's test: 2 / 2^5 = .0625."""
-MINUS = "\u2212"
-
-Write = Callable[[Any], str]
 
 _NAMES = {"ssim": "SSIM", "novel_share": "share of novel classes", "size": "size"}
 
@@ -64,7 +62,7 @@ def only_sentence(name: str, error: Interval) -> str:
 cells.'
     """
     return (
-        f"Only one family was measured: {name}, with a mean error of {_bracket(error, _three)} "
+        f"Only one family was measured: {name}, with a mean error of {bracketed(*error, _three)} "
         "over all cells."
     )
 
@@ -89,10 +87,10 @@ def reach_sentence(name: str, reach: Reach, axes: Axes) -> str:
     borne, failed = ([text for fits, text in found if fits is kind] for kind in (True, False))
     guessing = f"{limit} the error of guessing"
     if not borne:
-        text = f"{name} exceeds {guessing} even {_join(failed)}"
+        text = f"{name} exceeds {guessing} even {join(failed)}"
     else:
-        text = f"{name} stays within {guessing} {_join(borne)}"
-        text += f"; it exceeds that even {_join(failed)}" if failed else ""
+        text = f"{name} stays within {guessing} {join(borne)}"
+        text += f"; it exceeds that even {join(failed)}" if failed else ""
     return f"{text} ({other[reach.condition]})."
 
 
@@ -107,7 +105,7 @@ def bounds_sentence(
 0.276 (Eq 5; lower is better).'
     """
     values = {key: Interval(value, math.nan, math.nan) for key, value in bounds._asdict().items()}
-    found = {key: _bracket(value, _three) for key, value in (intervals or values).items()}
+    found = {key: bracketed(*value, _three) for key, value in (intervals or values).items()}
     return (
         f"At its trade-off point the generalization bound of {name} is {found['generalization']} "
         f"and its diversity bound {found['diversity']} (Eq 5; lower is better)."
@@ -140,17 +138,15 @@ def prior_sentence(
     for axis, label in _NAMES.items():
         value = getattr(point, axis)
         interval = points.get(axis, Interval(value, math.nan, math.nan))
-        where.append(
-            f"{label} {_bracket(Interval(value, interval.low, interval.high), _WRITE[axis])}"
-        )
-    first = f"The trade-off point of {name} (Eq 4) is {_join(where)}."
+        where.append(f"{label} {bracketed(value, interval.low, interval.high, _WRITE[axis])}")
+    first = f"The trade-off point of {name} (Eq 4) is {join(where)}."
     if not point.converged:
         first += " The solver did not converge there."
     groups: dict[str, list[str]] = {"prior": [], "data": [], "undecided": [], "same": []}
     for axis, label in _NAMES.items():
         share = prior[axis]
         interval = (prior_intervals or {}).get(axis, Interval(share, math.nan, math.nan))
-        text = f"{label} ({_bracket(Interval(share, *interval[1:]), _percent)} prior)"
+        text = f"{label} ({bracketed(share, *interval[1:], _percent)} prior)"
         kind = _decided(share, interval)
         groups[kind].append(label if kind == "same" else text)
     forms = {
@@ -159,7 +155,7 @@ def prior_sentence(
         "undecided": "whether data or prior decide its {} is open",
         "same": "data and prior want the same {}",
     }
-    parts = [forms[kind].format(_join(found)) for kind, found in groups.items() if found]
+    parts = [forms[kind].format(join(found)) for kind, found in groups.items() if found]
     return f"{first} {_capital('; '.join(parts))}."
 
 
@@ -187,7 +183,7 @@ def sensitivity_sentence(name: str, spread: pd.DataFrame) -> str:
     ending = f"; {failed} of {solves} solves did not converge" if failed else ""
     return (
         f"Choices that the paper leaves open move the point of {name} by up to "
-        f"{_join(moves)}{ending}."
+        f"{join(moves)}{ending}."
     )
 
 
@@ -214,9 +210,7 @@ def kappa_sentence(name: str, redundancy: Redundancy) -> str:
         verdict = "adds little to the error"
     else:
         verdict = "says something that the error does not"
-    return (
-        f"For {name} kappa {verdict}: over cells they correlate with r = {_signed(r, 3)}; {gaps}."
-    )
+    return f"For {name} kappa {verdict}: over cells they correlate with r = {signed(r, 3)}; {gaps}."
 
 
 def paper_sentences(protocols: pd.DataFrame) -> list[str]:
@@ -244,19 +238,19 @@ of 0.300."]
         if math.isnan(gap.low):
             text = (
                 f"The paper's choices change the mean error of {family} by "
-                f"{_signed(gap.value, 3)}, with too few seeds for an interval: {errors}"
+                f"{signed(gap.value, 3)}, with too few seeds for an interval: {errors}"
             )
         elif gap.low <= 0 <= gap.high:
             text = (
                 f"The paper's choices change the mean error of {family} by "
-                f"{_bracket(gap, _resolving(gap))}, which may be nothing: {errors}"
+                f"{bracket(*gap)}, which may be nothing: {errors}"
             )
         else:
             verb = "raise" if gap.value > 0 else "lower"
             size = gap if gap.value > 0 else Interval(-gap.value, -gap.high, -gap.low)
             text = (
                 f"The paper's choices {verb} the mean error of {family} by "
-                f"{_bracket(size, _resolving(size))}: {errors}"
+                f"{bracket(*size)}: {errors}"
             )
         sentences.append(text + _largest_step(rows, start, end) + ".")
     return sentences
@@ -264,7 +258,7 @@ of 0.300."]
 
 def _comparison_sentence(comparison: Comparison) -> str:
     (a, b), (mean_a, mean_b) = comparison.names, comparison.means
-    gap = _bracket(comparison.difference, _resolving(comparison.difference))
+    gap = bracket(*comparison.difference)
     tests = f"paired t-test {_p(comparison.t_pvalue)}, Wilcoxon {_p(comparison.wilcoxon_pvalue)}"
     shared = (
         f"mean errors {mean_a:.3f} ({a}) and {mean_b:.3f} ({b}), {a} minus {b} "
@@ -272,7 +266,7 @@ def _comparison_sentence(comparison: Comparison) -> str:
     )
     if comparison.over_classes is not None:
         wide = comparison.over_classes
-        digits = _resolving(wide)
+        digits = resolving(*wide[1:])
         shared += f" and [{digits(wide.low)}, {digits(wide.high)}] over seeds and classes"
     if comparison.excludes_zero:
         loser = b if comparison.winner == a else a
@@ -360,16 +354,9 @@ def _largest_step(rows: pd.DataFrame, start: int, end: int) -> str:
         return ""
     at = int(steps.abs().idxmax())
     return (
-        f"; on the way to the clean protocol the largest step, {_signed(float(steps.loc[at]), 3)}, "
+        f"; on the way to the clean protocol the largest step, {signed(float(steps.loc[at]), 3)}, "
         f"comes with {rows.loc[at, 'description']}"
     )
-
-
-def _bracket(interval: Interval, write: Write) -> str:
-    """Write a number with its interval in brackets, or alone if it has none."""
-    if math.isnan(interval.low) or math.isnan(interval.high):
-        return write(interval.value)
-    return f"{write(interval.value)} [{write(interval.low)}, {write(interval.high)}]"
 
 
 def _size(value: Any) -> str:
@@ -378,37 +365,19 @@ def _size(value: Any) -> str:
 
 
 def _two(value: Any) -> str:
-    return _signed(value, 2)
+    return signed(value, 2)
 
 
 def _three(value: Any) -> str:
-    return _signed(value, 3)
-
-
-def _resolving(interval: Interval) -> Write:
-    """Write with three decimals, or with as many as show that an end is not zero."""
-    digits = 3
-    while digits < 6 and any(0 < abs(number) < 0.5 * 10**-digits for number in interval):
-        digits += 1
-    return lambda value: _signed(value, digits)
+    return signed(value, 3)
 
 
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
-def _signed(value: Any, digits: int) -> str:
-    """Write a number; what rounds to zero has no sign."""
-    text = f"{value:.{digits}f}"
-    return text.replace("-", MINUS if text.strip("-0.") else "", 1)
-
-
 def _percent(value: Any) -> str:
     return f"{value:.0%}"
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _capital(text: str) -> str:

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from genjax.report import relation_words as words
-from genjax.report.phrases import bracket, count, join, signed, significant
-from genjax.report.sentences import MINUS
+from genjax.report.phrases import MINUS, bracket, count, join, signed, significant
 from genjax.statistics.networks import from_arrays
 from genjax.statistics.relations import Chance, Relations
 from genjax.statistics.verdict import ANTI_PREDICTS, CHANCE, PREDICTS, THROUGH
