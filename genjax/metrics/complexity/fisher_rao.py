@@ -1,0 +1,5 @@
+"""fisher_rao measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

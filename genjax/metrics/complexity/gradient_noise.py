@@ -1,0 +1,5 @@
+"""gradient_noise measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

@@ -1,0 +1,5 @@
+"""heavy_tails measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

@@ -1,0 +1,5 @@
+"""learning_coefficient measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

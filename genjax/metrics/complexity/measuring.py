@@ -1,0 +1,460 @@
+"""Measure every network of a group, or of a population, in one program per group."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from genjax.errors import InvalidInputError
+from genjax.metrics.complexity import registry
+from genjax.metrics.complexity.contract import (
+    NEEDS,
+    REASONS,
+    Measure,
+    MeasureData,
+    Refusal,
+    Result,
+    Trained,
+)
+from genjax.metrics.complexity.layers import WeightLayer, weight_layers
+from genjax.metrics.complexity.workspace import CHUNK, Workspace
+from genjax.models import Network, names
+from genjax.training import Population, TrainedGroup, execution, segment
+from genjax.types import Key
+
+Host = np.ndarray
+_CPU_BYTES = 2 * 2**30
+_RELU_FAMILIES = ("mlp", "cnn", "resnet", "resnet_cifar", "resnet_imagenet")
+_CHAINS = ("mlp", "cnn")
+
+
+class Refused(NamedTuple):
+    """A measure that has no value for some networks.
+
+    Attributes:
+        measure: its name.
+        networks: positions in the group, or in the table of a population.
+        reason: in words.
+    """
+
+    measure: str
+    networks: tuple[int, ...]
+    reason: str
+
+    def sentence(self) -> str:
+        """Return who is refused and why.
+
+        Example:
+            >>> Refused("inverse_margin", (3,), "its margin is zero or negative").sentence()
+            'inverse_margin: no value for network 3: its margin is zero or negative.'
+        """
+        shown = ", ".join(map(str, self.networks[:5])) + (
+            f" and {len(self.networks) - 5} more" if len(self.networks) > 5 else ""
+        )
+        plural = "s" if len(self.networks) > 1 else ""
+        return f"{self.measure}: no value for network{plural} {shown}: {self.reason}."
+
+
+class GroupMeasures(NamedTuple):
+    """What was measured of the networks of a group.
+
+    Attributes:
+        values: name -> [n], float64, NaN where refused.
+        info: name -> diagnostic -> [n].
+        refused: what has no value, and why.
+    """
+
+    values: Mapping[str, Host]
+    info: Mapping[str, Mapping[str, Host]]
+    refused: tuple[Refused, ...]
+
+
+class GroupWorkspace(NamedTuple):
+    """What a measure of scope "group" sees.
+
+    Attributes:
+        stacked: intermediate -> pytree of NumPy arrays [n, ...].
+        seeds: [n], index of the seed.
+        settings: [n], networks of equal number differ in nothing but their seed.
+        valid: [n], whether the network may be used.
+        data: the examples.
+    """
+
+    stacked: Mapping[str, Any]
+    seeds: Host
+    settings: Host
+    valid: Host
+    data: MeasureData
+
+
+def structure(network: Network) -> frozenset[str]:
+    """Return what a network's architecture offers: keys of `NEEDS`.
+
+    Networks of the families made here are known; of any other function only what its program shows.
+
+    Example:
+        >>> from genjax import models
+        >>> net = models.create("vit", image_shape=(8, 8, 1), num_classes=10, patch=4)
+        >>> sorted(structure(net))
+        ['taps', 'trainable']
+    """
+    found = {"taps"}
+    if network.family in names():
+        found.add("trainable")
+    folded = network.options.get("norm", "batch") in ("batch", "none")
+    if network.family in _RELU_FAMILIES and folded:
+        found.add("relu")
+    if network.family in _CHAINS:
+        found.add("chain")
+    return frozenset(found)
+
+
+def offered(group: TrainedGroup, data: MeasureData) -> frozenset[str]:
+    """Return the requirements that a group and its data meet: keys of `NEEDS`."""
+    present = {
+        "train": data.train,
+        "validation": data.validation,
+        "unlabeled": data.unlabeled,
+        "init": group.init_params,
+        "history": group.history,
+        "hyper": group.hyper,
+    }
+    found = {name for name, what in present.items() if what is not None}
+    if group.history is not None and not len(np.asarray(group.history_steps)):
+        found.discard("history")
+    layers = weight_layers(group.network, group.network_params(0))
+    return frozenset(found | structure(group.network) | ({"layers"} if layers else set()))
+
+
+def measure_group(
+    group: TrainedGroup,
+    data: MeasureData,
+    names: Sequence[str] = ("fast",),
+    *,
+    key: Key,
+    form: execution.Execution | None = None,
+    batch_networks: int | None = None,
+) -> GroupMeasures:
+    """Compute measures of every network of a group, as one compiled program.
+
+    What several measures need is computed once per network. A measure whose requirements the group
+    or the data do not meet is refused by name; so is a network for which a measure is not defined;
+    the others are not affected. The same group, names and shapes compile once.
+
+    Args:
+        group: trained here, or one foreign network.
+        data: from `measure_data`.
+        names: measures, families, `fast` or `all`.
+        key: of everything random; a network's draws depend on it and on the network's seed.
+        form: devices and form; None chooses.
+        batch_networks: networks of a device that are measured at once, which bounds the memory;
+            None takes one on CPU and what fits on accelerators.
+
+    Raises:
+        InvalidInputError: a name is unknown, images of another shape, labels without an output, or
+            a network that gives different outputs for the same images.
+
+    Example:
+        >>> from genjax import data, training
+        >>> from genjax.metrics.complexity import measure_data
+        >>> digits = data.load("digits").take(range(100))
+        >>> config = training.SweepConfig(
+        ...     [training.ModelConfig("mlp", {"widths": (4,)})],
+        ...     [training.TrainingConfig(max_steps=2, record_every=1)], {}, seeds=2)
+        >>> group = training.sweep(config, digits, jax.random.key(0)).groups[0]
+        >>> found = measure_group(group, measure_data(digits), ["parameters"],
+        ...                       key=jax.random.key(1))
+        >>> found.values["parameters"].tolist()
+        [310.0, 310.0]
+    """
+    chosen = registry.select(names)
+    _check_data(group.network, data)
+    _check_deterministic(group, data)
+    possible, refused = _possible(chosen, offered(group, data), len(group.seeds))
+    if not possible:
+        nothing = np.full(len(group.seeds), np.nan)
+        return GroupMeasures({m.name: nothing for m in chosen}, {}, tuple(refused))
+    form = _form(group, form, batch_networks)
+    valid = (group.status != segment.DIVERGED) & _finite(group.params)
+    found = _run(group, data, possible, key, form)
+    results = {name: _as_host(pair, len(group.seeds)) for name, pair in found[0].items()}
+    together = _group_workspace(group, data, found[1], valid)
+    for measure in possible:
+        if measure.scope == "group":
+            results[measure.name] = _as_host(measure.compute(together), len(group.seeds))
+    return _collect(chosen, results, valid, refused)
+
+
+def _check_data(network: Network, data: MeasureData) -> None:
+    sets = {"train": data.train, "validation": data.validation}
+    for name, examples in sets.items():
+        if examples is None:
+            continue
+        if len(examples.labels) == 0:
+            raise InvalidInputError(f"{name}: found no examples; at least one is needed.")
+        if examples.labels.min() < 0 or examples.labels.max() >= network.num_classes:
+            raise InvalidInputError(
+                f"{name}: found labels from {examples.labels.min()} to {examples.labels.max()}; "
+                f"{network.name} has {network.num_classes} outputs."
+            )
+    images = {name: examples.images for name, examples in sets.items() if examples is not None}
+    images |= {} if data.unlabeled is None else {"unlabeled": data.unlabeled}
+    for name, found in images.items():
+        if tuple(found.shape[1:]) != tuple(network.image_shape):
+            raise InvalidInputError(
+                f"{name}: found images of shape {tuple(found.shape[1:])}; {network.name} takes "
+                f"{tuple(network.image_shape)}."
+            )
+
+
+def _check_deterministic(group: TrainedGroup, data: MeasureData) -> None:
+    """Refuse anybody's function that is still random; ours is known not to be."""
+    if group.network.family in names():
+        return
+    first = jnp.asarray(data.train.images[:2])
+    params = group.network_params(0)
+    once, twice = (np.asarray(group.network.apply(params, first)) for _ in range(2))
+    if not np.array_equal(once, twice, equal_nan=True):
+        raise InvalidInputError(
+            f"network '{group.network.name}': two evaluations of the same images differ; measures "
+            "need it without dropout and with fixed normalisation statistics."
+        )
+
+
+def _possible(chosen, have, count) -> tuple[list[Measure], list[Refused]]:
+    possible, refused = [], []
+    for measure in chosen:
+        missing = [need for need in registry.requirements(measure) if need not in have]
+        if missing:
+            words = "; ".join(NEEDS[need] for need in missing)
+            refused.append(Refused(measure.name, tuple(range(count)), f"it needs {words}"))
+        else:
+            possible.append(measure)
+    return possible, refused
+
+
+def _finite(params: Any) -> Host:
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    return np.all([np.isfinite(w).reshape(len(w), -1).all(1) for w in leaves], axis=0)
+
+
+def _form(group, form, batch_networks) -> execution.Execution:
+    form = execution.choose(networks=len(group.seeds)) if form is None else form
+    if batch_networks is not None:
+        if batch_networks < 1:
+            raise InvalidInputError(
+                f"batch_networks: found {batch_networks}; allowed are whole numbers from 1."
+            )
+        return form._replace(batch=batch_networks)
+    if form.batch is not None:
+        return form
+    # Weights, their gradients and spectra; activations of a chunk, forward and backward.
+    weights = sum(np.asarray(leaf)[0].size for leaf in jax.tree.leaves(group.params))
+    image = jax.ShapeDtypeStruct((1, *group.network.image_shape), jnp.float32)
+    taps = jax.eval_shape(group.network.taps, group.network_params(0), image)
+    activations = sum(np.prod(tap.shape) for tap in jax.tree.leaves(taps))
+    need = 4 * (16 * weights + 8 * CHUNK * activations)
+    stats = form.mesh.devices.flat[0].memory_stats() or {}
+    room = stats.get("bytes_limit", 2 * _CPU_BYTES) // 2
+    return form._replace(batch=max(1, int(room // need)))
+
+
+def compute(
+    names: Sequence[str],
+    network: Network,
+    trained: Trained,
+    data: MeasureData,
+    key: Key,
+    *,
+    layers: tuple[WeightLayer, ...] | None = None,
+) -> tuple[dict[str, Result], dict[str, Any]]:
+    """Compute measures of one network: pure, jittable, vmappable over `trained`.
+
+    Nothing is checked here; `measure_group` does. `data.train_size` must be a Python integer.
+
+    Args:
+        names: measures, families, `fast` or `all`.
+        network: the model as pure functions.
+        trained: its arrays, without a network axis.
+        data: from `measure_data`.
+        key: of everything random.
+        layers: of the network; None reads them off its program.
+
+    Returns:
+        (value, info) by name, and the intermediates that measures of scope "group" need.
+
+    Example:
+        >>> from genjax import data, models
+        >>> net = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(4,))
+        >>> start = net.fold(*net.init(jax.random.key(0)))
+        >>> network = Trained(start, start, None, None, None, None, 0)
+        >>> digits = measure_data(data.load("digits").take(range(20)))
+        >>> found, _ = compute(["parameters"], net, network, digits, jax.random.key(1))
+        >>> float(found["parameters"][0])
+        310.0
+    """
+    layers = weight_layers(network, trained.params) if layers is None else layers
+    workspace = Workspace(network, layers, trained, data, key, registry.intermediates())
+    found, shared = {}, {}
+    for measure in registry.select(names):
+        if measure.scope == "group":
+            shared.update({name: workspace[name] for name in measure.needs})
+            continue
+        amount, info = measure.compute(workspace.restricted(measure.needs))
+        found[measure.name] = (jnp.asarray(amount, jnp.result_type(float)), info)
+    return found, shared
+
+
+class _SameNetwork:
+    """A network as a key of a cache: the very same functions."""
+
+    def __init__(self, network: Network):
+        self.network = network
+
+    def __hash__(self):
+        return hash((self.network.name, id(self.network.apply)))
+
+    def __eq__(self, other):
+        return self.network.apply is other.network.apply
+
+
+@functools.lru_cache(maxsize=128)
+def _program(
+    same: _SameNetwork,
+    layers: tuple[WeightLayer, ...],
+    chosen: tuple[str, ...],
+    train_size: int,
+    mesh: Any,
+    batch: int | None,
+):
+    """Compile measures of one network, and what measures of a group need, over a stack."""
+
+    def one(data, key, trained):
+        data = data._replace(train_size=train_size)
+        return compute(chosen, same.network, trained, data, key, layers=layers)
+
+    return execution.spread(one, execution.Execution(mesh, batch), shared=2)
+
+
+def _run(group, data, possible: Sequence[Measure], key, form):
+    layers = weight_layers(group.network, group.network_params(0))
+    program = _program(
+        _SameNetwork(group.network),
+        layers,
+        tuple(m.name for m in possible),
+        data.train_size,
+        form.mesh,
+        form.batch,
+    )
+    n = len(group.seeds)
+    fill = np.minimum(np.arange(execution.padded(n, form)), n - 1)
+    trained = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], _stacked(group))
+    found = program(data._replace(train_size=None), key, trained)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:n], found)
+
+
+def _stacked(group: TrainedGroup) -> Trained:
+    n = len(group.seeds)
+    history = steps = None
+    if group.history is not None:
+        history = jax.tree.map(lambda values: np.moveaxis(np.asarray(values), 1, 0), group.history)
+        steps = np.broadcast_to(group.history_steps, (n, len(group.history_steps)))
+    return Trained(
+        params=group.params,
+        init_params=group.init_params,
+        history=history,
+        history_steps=steps,
+        stop_step=group.stop_step,
+        hyper=group.hyper,
+        seed=np.asarray(group.seeds, np.int32),
+    )
+
+
+def _group_workspace(group, data, shared, valid) -> GroupWorkspace:
+    settings = np.zeros(len(group.seeds), int)
+    if group.hyper is not None:
+        rows = np.stack([np.asarray(v, np.float64) for v in group.hyper], axis=1)
+        settings = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    return GroupWorkspace(shared, np.asarray(group.seeds), settings, valid, data)
+
+
+def _as_host(pair, count) -> tuple[Host, dict[str, Host]]:
+    amount, info = pair
+    spread = {k: np.broadcast_to(np.asarray(v), (count,)) for k, v in info.items()}
+    return np.broadcast_to(np.asarray(amount, np.float64), (count,)).copy(), spread
+
+
+def _collect(chosen, results, valid, refused) -> GroupMeasures:
+    values, infos = {}, {}
+    for measure in chosen:
+        if measure.name not in results:
+            values[measure.name] = np.full(len(valid), np.nan)
+            continue
+        amount, info = results[measure.name]
+        codes = np.asarray(info.get("refusal", np.zeros(len(valid), int))).copy()
+        codes = np.where(~np.isfinite(amount) & (codes == 0), Refusal.DEGENERATE, codes)
+        codes = np.where(valid, codes, Refusal.NOT_FINITE)
+        values[measure.name] = np.where(codes == 0, amount, np.nan)
+        infos[measure.name] = {k: v for k, v in info.items() if k != "refusal"}
+        for code in np.unique(codes[codes != 0]):
+            who = tuple(np.flatnonzero(codes == code).tolist())
+            refused.append(Refused(measure.name, who, REASONS[Refusal(code)]))
+    return GroupMeasures(values, infos, tuple(refused))
+
+
+def measure(
+    population: Population,
+    data: MeasureData,
+    names: Sequence[str] = ("fast",),
+    *,
+    key: Key,
+    batch_networks: int | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[pd.DataFrame, tuple[Refused, ...]]:
+    """Measure every network of a population; rows are those of `population.table()`.
+
+    Args:
+        population: what was trained.
+        data: from `measure_data`.
+        names: measures, families, `fast` or `all`.
+        key: of everything random.
+        batch_networks: see `measure_group`.
+        on_progress: called with (groups done, groups, name of the model) after each group.
+
+    Returns:
+        Columns `measure.NAME` and `info.NAME.DIAGNOSTIC`, and what was refused, with positions in
+        the table.
+
+    Raises:
+        InvalidInputError: as `measure_group`.
+    """
+    frames, refused, row = [], [], 0
+    for index, group in enumerate(population.groups):
+        found = measure_group(group, data, names, key=key, batch_networks=batch_networks)
+        frames.append(columns(found))
+        refused += [r._replace(networks=tuple(row + i for i in r.networks)) for r in found.refused]
+        row += len(group.seeds)
+        if on_progress is not None:
+            on_progress(index + 1, len(population.groups), group.network.name)
+    return pd.concat(frames, ignore_index=True), merged(refused)
+
+
+def columns(found: GroupMeasures) -> pd.DataFrame:
+    """Return values and diagnostics of a group as columns `measure.*` and `info.*`."""
+    table = {f"measure.{name}": values for name, values in found.values.items()}
+    for name, info in found.info.items():
+        table |= {f"info.{name}.{what}": values for what, values in info.items()}
+    return pd.DataFrame(table)
+
+
+def merged(refused: Sequence[Refused]) -> tuple[Refused, ...]:
+    """Return refusals with the networks of equal measure and reason put together."""
+    together: dict[tuple[str, str], tuple[int, ...]] = {}
+    for one in refused:
+        place = (one.measure, one.reason)
+        together[place] = together.get(place, ()) + one.networks
+    return tuple(Refused(m, who, why) for (m, why), who in together.items())

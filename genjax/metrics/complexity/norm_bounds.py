@@ -1,0 +1,5 @@
+"""norm_bounds measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

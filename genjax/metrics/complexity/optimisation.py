@@ -1,0 +1,5 @@
+"""optimisation measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

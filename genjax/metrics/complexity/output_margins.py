@@ -1,0 +1,5 @@
+"""output_margins measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

@@ -1,0 +1,5 @@
+"""pac_bayes measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()

@@ -1,0 +1,5 @@
+"""path_norm measures."""
+
+from genjax.metrics.complexity.contract import Measure
+
+MEASURES: tuple[Measure, ...] = ()
