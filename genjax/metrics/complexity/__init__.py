@@ -4,6 +4,7 @@ One family per file; each file lists its `MEASURES` and the `INTERMEDIATES` they
 computes any of them on a whole population, `catalogue` says what there is.
 """
 
+from genjax.metrics.complexity.computing import compute
 from genjax.metrics.complexity.contract import (
     Intermediate,
     Measure,
@@ -15,7 +16,6 @@ from genjax.metrics.complexity.contract import (
 from genjax.metrics.complexity.measuring import (
     GroupMeasures,
     Refused,
-    compute,
     measure,
     measure_group,
 )

@@ -25,7 +25,7 @@ class WeightLayer(NamedTuple):
 
     Attributes:
         path: of its kernel in the parameter tree, e.g. `['dense1']['kernel']`.
-        index: of its kernel among the leaves of the tree.
+        leaf: its position among the leaves of the tree.
         kind: `dense`, `convolution` or `depthwise`.
         shape: of the kernel; a convolution is [h, w, in, out], a dense layer has its inputs first.
         inputs: number of leading axes of a dense kernel that are summed over.
@@ -34,7 +34,7 @@ class WeightLayer(NamedTuple):
     """
 
     path: str
-    index: int
+    leaf: int
     kind: str
     shape: tuple[int, ...]
     inputs: int
@@ -160,7 +160,7 @@ def _summed_axes(equation, own, leaf) -> int:
 def kernels(layers: tuple[WeightLayer, ...], params: Params) -> list[Any]:
     """Return the kernels of the layers, in their order."""
     leaves = jax.tree.leaves(params)
-    return [leaves[layer.index] for layer in layers]
+    return [leaves[layer.leaf] for layer in layers]
 
 
 def as_matrix(kernel: Any, layer: WeightLayer) -> Any:

@@ -1,6 +1,5 @@
 """Measure every network of a group, or of a population, in one program per group."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,26 +9,22 @@ import numpy as np
 import pandas as pd
 
 from genjax.errors import InvalidInputError
-from genjax.metrics.complexity import registry
+from genjax.metrics.complexity import computing, offers, registry
 from genjax.metrics.complexity.contract import (
     NEEDS,
     REASONS,
     Measure,
     MeasureData,
     Refusal,
-    Result,
     Trained,
 )
-from genjax.metrics.complexity.layers import WeightLayer, weight_layers
-from genjax.metrics.complexity.workspace import CHUNK, Workspace
-from genjax.models import Network, names
+from genjax.metrics.complexity.layers import weight_layers
+from genjax.metrics.complexity.workspace import CHUNK
 from genjax.training import Population, TrainedGroup, execution, segment
 from genjax.types import Key
 
 Host = np.ndarray
 _CPU_BYTES = 2 * 2**30
-_RELU_FAMILIES = ("mlp", "cnn", "resnet", "resnet_cifar", "resnet_imagenet")
-_CHAINS = ("mlp", "cnn")
 
 
 class Refused(NamedTuple):
@@ -91,45 +86,6 @@ class GroupWorkspace(NamedTuple):
     data: MeasureData
 
 
-def structure(network: Network) -> frozenset[str]:
-    """Return what a network's architecture offers: keys of `NEEDS`.
-
-    Networks of the families made here are known; of any other function only what its program shows.
-
-    Example:
-        >>> from genjax import models
-        >>> net = models.create("vit", image_shape=(8, 8, 1), num_classes=10, patch=4)
-        >>> sorted(structure(net))
-        ['taps', 'trainable']
-    """
-    found = {"taps"}
-    if network.family in names():
-        found.add("trainable")
-    folded = network.options.get("norm", "batch") in ("batch", "none")
-    if network.family in _RELU_FAMILIES and folded:
-        found.add("relu")
-    if network.family in _CHAINS:
-        found.add("chain")
-    return frozenset(found)
-
-
-def offered(group: TrainedGroup, data: MeasureData) -> frozenset[str]:
-    """Return the requirements that a group and its data meet: keys of `NEEDS`."""
-    present = {
-        "train": data.train,
-        "validation": data.validation,
-        "unlabeled": data.unlabeled,
-        "init": group.init_params,
-        "history": group.history,
-        "hyper": group.hyper,
-    }
-    found = {name for name, what in present.items() if what is not None}
-    if group.history is not None and not len(np.asarray(group.history_steps)):
-        found.discard("history")
-    layers = weight_layers(group.network, group.network_params(0))
-    return frozenset(found | structure(group.network) | ({"layers"} if layers else set()))
-
-
 def measure_group(
     group: TrainedGroup,
     data: MeasureData,
@@ -172,9 +128,9 @@ def measure_group(
         [310.0, 310.0]
     """
     chosen = registry.select(names)
-    _check_data(group.network, data)
-    _check_deterministic(group, data)
-    possible, refused = _possible(chosen, offered(group, data), len(group.seeds))
+    offers.check_data(group.network, data)
+    offers.check_deterministic(group, data)
+    possible, refused = _possible(chosen, offers.offered(group, data), len(group.seeds))
     if not possible:
         nothing = np.full(len(group.seeds), np.nan)
         return GroupMeasures({m.name: nothing for m in chosen}, {}, tuple(refused))
@@ -187,42 +143,6 @@ def measure_group(
         if measure.scope == "group":
             results[measure.name] = _as_host(measure.compute(together), len(group.seeds))
     return _collect(chosen, results, valid, refused)
-
-
-def _check_data(network: Network, data: MeasureData) -> None:
-    sets = {"train": data.train, "validation": data.validation}
-    for name, examples in sets.items():
-        if examples is None:
-            continue
-        if len(examples.labels) == 0:
-            raise InvalidInputError(f"{name}: found no examples; at least one is needed.")
-        if examples.labels.min() < 0 or examples.labels.max() >= network.num_classes:
-            raise InvalidInputError(
-                f"{name}: found labels from {examples.labels.min()} to {examples.labels.max()}; "
-                f"{network.name} has {network.num_classes} outputs."
-            )
-    images = {name: examples.images for name, examples in sets.items() if examples is not None}
-    images |= {} if data.unlabeled is None else {"unlabeled": data.unlabeled}
-    for name, found in images.items():
-        if tuple(found.shape[1:]) != tuple(network.image_shape):
-            raise InvalidInputError(
-                f"{name}: found images of shape {tuple(found.shape[1:])}; {network.name} takes "
-                f"{tuple(network.image_shape)}."
-            )
-
-
-def _check_deterministic(group: TrainedGroup, data: MeasureData) -> None:
-    """Refuse anybody's function that is still random; ours is known not to be."""
-    if group.network.family in names():
-        return
-    first = jnp.asarray(data.train.images[:2])
-    params = group.network_params(0)
-    once, twice = (np.asarray(group.network.apply(params, first)) for _ in range(2))
-    if not np.array_equal(once, twice, equal_nan=True):
-        raise InvalidInputError(
-            f"network '{group.network.name}': two evaluations of the same images differ; measures "
-            "need it without dropout and with fixed normalisation statistics."
-        )
 
 
 def _possible(chosen, have, count) -> tuple[list[Measure], list[Refused]]:
@@ -263,87 +183,10 @@ def _form(group, form, batch_networks) -> execution.Execution:
     return form._replace(batch=max(1, int(room // need)))
 
 
-def compute(
-    names: Sequence[str],
-    network: Network,
-    trained: Trained,
-    data: MeasureData,
-    key: Key,
-    *,
-    layers: tuple[WeightLayer, ...] | None = None,
-) -> tuple[dict[str, Result], dict[str, Any]]:
-    """Compute measures of one network: pure, jittable, vmappable over `trained`.
-
-    Nothing is checked here; `measure_group` does. `data.train_size` must be a Python integer.
-
-    Args:
-        names: measures, families, `fast` or `all`.
-        network: the model as pure functions.
-        trained: its arrays, without a network axis.
-        data: from `measure_data`.
-        key: of everything random.
-        layers: of the network; None reads them off its program.
-
-    Returns:
-        (value, info) by name, and the intermediates that measures of scope "group" need.
-
-    Example:
-        >>> from genjax import data, models
-        >>> net = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(4,))
-        >>> start = net.fold(*net.init(jax.random.key(0)))
-        >>> network = Trained(start, start, None, None, None, None, 0)
-        >>> digits = measure_data(data.load("digits").take(range(20)))
-        >>> found, _ = compute(["parameters"], net, network, digits, jax.random.key(1))
-        >>> float(found["parameters"][0])
-        310.0
-    """
-    layers = weight_layers(network, trained.params) if layers is None else layers
-    workspace = Workspace(network, layers, trained, data, key, registry.intermediates())
-    found, shared = {}, {}
-    for measure in registry.select(names):
-        if measure.scope == "group":
-            shared.update({name: workspace[name] for name in measure.needs})
-            continue
-        amount, info = measure.compute(workspace.restricted(measure.needs))
-        found[measure.name] = (jnp.asarray(amount, jnp.result_type(float)), info)
-    return found, shared
-
-
-class _SameNetwork:
-    """A network as a key of a cache: the very same functions."""
-
-    def __init__(self, network: Network):
-        self.network = network
-
-    def __hash__(self):
-        return hash((self.network.name, id(self.network.apply)))
-
-    def __eq__(self, other):
-        return self.network.apply is other.network.apply
-
-
-@functools.lru_cache(maxsize=128)
-def _program(
-    same: _SameNetwork,
-    layers: tuple[WeightLayer, ...],
-    chosen: tuple[str, ...],
-    train_size: int,
-    mesh: Any,
-    batch: int | None,
-):
-    """Compile measures of one network, and what measures of a group need, over a stack."""
-
-    def one(data, key, trained):
-        data = data._replace(train_size=train_size)
-        return compute(chosen, same.network, trained, data, key, layers=layers)
-
-    return execution.spread(one, execution.Execution(mesh, batch), shared=2)
-
-
 def _run(group, data, possible: Sequence[Measure], key, form):
     layers = weight_layers(group.network, group.network_params(0))
-    program = _program(
-        _SameNetwork(group.network),
+    program = computing.program(
+        computing.SameNetwork(group.network),
         layers,
         tuple(m.name for m in possible),
         data.train_size,

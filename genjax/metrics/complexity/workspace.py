@@ -97,7 +97,7 @@ class _Restricted(Workspace):
 
 
 def in_chunks(function: Any, *arrays: Any, chunk: int = CHUNK) -> Any:
-    """Apply `function` to slices of the arrays along their first axis, and put the results together.
+    """Apply `function` to slices of arrays along their first axis, and join the results.
 
     The last slice is padded by repeating the first examples, whose results are dropped.
 
