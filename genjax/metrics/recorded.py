@@ -25,7 +25,8 @@ def recorded_measures(group: TrainedGroup) -> dict[str, Float[Host, " network"]]
       eq 40;
     - `validation_error`: no theory: what a held-out set says, to compare the others with.
 
-    Normalisation is folded into the weights. Diverged networks have NaN.
+    Normalisation is folded into the weights. Diverged networks have NaN. Of networks that were
+    trained elsewhere there are `parameters` and `parameter_norm` alone.
 
     Example:
         >>> from genjax import data, training
@@ -37,7 +38,6 @@ def recorded_measures(group: TrainedGroup) -> dict[str, Float[Host, " network"]]
         [310.0, 310.0]
     """
     count = len(group.seeds)
-    started = jax.tree.map(lambda w, start: np.asarray(w) - start, group.params, group.init_params)
     found = {
         "parameters": np.full(count, float(group.cost.parameters)),
         "flops": np.full(count, float(group.cost.flops)),
@@ -45,9 +45,13 @@ def recorded_measures(group: TrainedGroup) -> dict[str, Float[Host, " network"]]
         "train_loss": group.last("loss").astype(np.float64),
         "gradient_norm": group.last("gradient_norm").astype(np.float64),
         "parameter_norm": _squared_weights(group.params),
-        "distance_from_init": _squared_weights(started),
-        "validation_error": 1 - group.last("validation_accuracy").astype(np.float64),
     }
+    if group.init_params is not None:
+        moved = jax.tree.map(lambda w, at: np.asarray(w) - at, group.params, group.init_params)
+        found["distance_from_init"] = _squared_weights(moved)
+    found["validation_error"] = 1 - group.last("validation_accuracy").astype(np.float64)
+    if group.training is None:
+        found = {name: found[name] for name in ("parameters", "parameter_norm")}
     alive = group.status != segment.DIVERGED
     return {name: np.where(alive, values, np.nan) for name, values in found.items()}
 
