@@ -37,7 +37,8 @@ def test_a_measure_is_finite_or_refuses_by_name(found, family, name):
 def test_names_families_and_requirements_are_known():
     for measure in complexity.catalogue().values():
         assert measure.family in registry.FAMILIES
-        assert measure.formula and measure.source
+        assert measure.formula
+        assert measure.source
         assert set(registry.requirements(measure)) <= set(NEEDS)
         assert measure.passes >= 0
 
