@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.sharding import NamedSharding, PartitionSpec
 
 from genjax import errors, models
-from genjax.data import ClassSplit, Examples, Splits, augmentation, shifts
+from genjax.data import ClassSplit, Examples, Splits, augmentation, shifts, union
 from genjax.metrics import accuracy, heads, kappa
 from genjax.metrics.protocol import Protocol
 from genjax.training import TrainedGroup, execution
@@ -23,6 +24,10 @@ from genjax.training import segment as training_segment
 from genjax.types import Key
 
 _CHUNK = 1000
+_POSITIONS = 102_400
+"""Pixels of all images of a chunk on the CPU, at most: larger ones leave the cache, and a residual
+network of CIFAR takes 1.7 instead of 1.0 ms per image (1,000 instead of 100 images at once)."""
+
 _NARROWEST = 128
 
 
@@ -63,14 +68,7 @@ def seen_only(examples: Examples, classes: ClassSplit) -> Examples:
         >>> seen_only(digits, ClassSplit(seen=(7, 3), novel=(1,))).class_names
         ('7', '3')
     """
-    kept = examples.take(np.flatnonzero(np.isin(examples.labels, classes.seen)))
-    position = {label: i for i, label in enumerate(classes.seen)}
-    return Examples(
-        images=kept.images,
-        labels=np.array([position[int(label)] for label in kept.labels], np.int32),
-        class_names=tuple(examples.class_names[c] for c in classes.seen),
-        name=f"{examples.name}, classes {','.join(map(str, classes.seen))}",
-    )
+    return union.of_classes(examples, classes.seen)
 
 
 def build(
@@ -146,7 +144,9 @@ def frozen_features(
         return network.taps(params, images)[models.FEATURES]
 
     program = execution.spread(one, form, shared=1)
-    size = min(_CHUNK, max(len(images) for images in image_sets))
+    place = NamedSharding(form.mesh, PartitionSpec(execution.AXIS))
+    params = jax.device_put(params, place)  # once, not with every chunk
+    size = min(_chunk(network.image_shape), max(len(images) for images in image_sets))
     results = []
     for images in image_sets:
         parts = []
@@ -157,6 +157,13 @@ def frozen_features(
             parts.append(np.asarray(program(padded, params))[:n, : len(part)])
         results.append(np.concatenate(parts, axis=1))
     return results
+
+
+def _chunk(image_shape: tuple[int, int, int]) -> int:
+    """Return how many images go through a network at once."""
+    if jax.default_backend() != "cpu":
+        return _CHUNK
+    return max(min(_CHUNK, _POSITIONS // (image_shape[0] * image_shape[1])), 1)
 
 
 def _pad_width(features: np.ndarray) -> np.ndarray:
@@ -173,16 +180,20 @@ def group_features(
     sets = [testbed.train.images, testbed.validation.images]
     shape = testbed.levels.shape
     sets.append(testbed.levels.reshape(-1, *shape[2:]))
-    if testbed.augmented is not None:
-        sets.append(testbed.augmented.reshape(-1, *shape[2:]))
+    novel = np.isin(testbed.test.labels, testbed.classes.novel)
+    if testbed.augmented is not None and novel.any():  # seen classes look the same in both
+        sets.append(testbed.augmented[:, novel].reshape(-1, *shape[2:]))
     train, validation, *tested = frozen_features(group, sets, form)
-    width = train.shape[-1]
-    tested = [_pad_width(f.reshape(len(f), shape[0], shape[1], width)) for f in tested]
+    n, width = len(train), train.shape[-1]
+    plain = _pad_width(tested[0].reshape(n, *shape[:2], width))
+    augmented = None if testbed.augmented is None else plain.copy()
+    if len(tested) > 1 and augmented is not None:
+        augmented[:, :, novel] = _pad_width(tested[1].reshape(n, shape[0], -1, width))
     return heads.Features(
         train=_pad_width(train),
         validation=_pad_width(validation),
-        test=tested[0],
-        test_augmented=tested[1] if len(tested) > 1 else None,
+        test=plain,
+        test_augmented=augmented,
         width=np.int32(width),
     )
 

@@ -11,7 +11,14 @@ from genjax import data, errors, models
 from genjax.data import ClassSplit, shifts, splits
 from genjax.metrics import heads, testbed
 from genjax.metrics.protocol import CLEAN, NEAREST_MEAN, PAPER
-from genjax.training import ModelConfig, SweepConfig, TrainingConfig, execution, sweep
+from genjax.training import (
+    ModelConfig,
+    SweepConfig,
+    TrainingConfig,
+    execution,
+    population,
+    sweep,
+)
 from genjax.training import segment as seg
 
 CLASSES = ClassSplit(seen=(4, 6, 2, 7), novel=(5, 9, 0))
@@ -85,6 +92,52 @@ def test_features_equal_the_tap_of_each_network(group, bed):
         for i in range(2):
             tap = group.network.taps(group.network_params(i), jnp.asarray(images))[models.FEATURES]
             np.testing.assert_allclose(features[i], tap, atol=1e-5)
+
+
+def test_features_of_every_set_equal_the_taps(group, bed):
+    found = testbed.group_features(group, bed)
+    width = int(found.width)
+    tested = {"test": bed.levels, "test_augmented": bed.augmented}
+    for name, images in {"train": bed.train.images, "validation": bed.validation.images}.items():
+        tap = group.network.taps(group.network_params(1), jnp.asarray(images))[models.FEATURES]
+        np.testing.assert_allclose(getattr(found, name)[1, :, :width], tap, atol=1e-5)
+    for name, images in tested.items():
+        for level in range(len(TARGETS)):
+            tap = group.network.taps(group.network_params(1), jnp.asarray(images[level]))
+            ours = getattr(found, name)[1, level]
+            np.testing.assert_allclose(ours[:, :width], tap[models.FEATURES], atol=1e-5)
+            assert not ours[:, width:].any()
+    plain = testbed.group_features(group, bed._replace(augmented=None))
+    assert plain.test_augmented is None
+    np.testing.assert_allclose(plain.test, found.test, atol=1e-5)
+
+
+def test_images_go_through_in_chunks_that_do_not_change_them(group, bed, monkeypatch):
+    images = bed.test.images[:25]
+    (whole,) = testbed.frozen_features(group, [images])
+    monkeypatch.setattr(testbed, "_POSITIONS", 7 * 64)
+    (parts,) = testbed.frozen_features(group, [images])
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+
+
+def test_a_network_trained_elsewhere_has_the_cells_of_its_parameters(group, bed, cells):
+    network = group.network
+    params = group.network_params(0)
+    foreign = models.from_function(
+        network.apply,
+        params,
+        taps=network.taps,
+        name="same",
+        image_shape=(8, 8, 1),
+        num_classes=4,
+    )
+    (other,) = population.trained_elsewhere([foreign]).groups
+    found = testbed.measure_group(other, bed, [NEAREST_MEAN], jax.random.key(3)).isel(protocol=0)
+    expected = cells.sel(protocol="nearest_mean").isel(seed=0)
+    assert found.attrs["family"] == "same"
+    assert np.isnan(found["flops"])
+    for name in ("error", "kappa", "labels"):
+        np.testing.assert_allclose(found[name].isel(seed=0), expected[name], atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:self.within_class_std_dev_")
