@@ -1,0 +1,192 @@
+"""The catalogue of measures in words, and the page of a population that was measured."""
+
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rich.box
+import scipy.stats
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from genjax.metrics.complexity import Measure, registry
+from genjax.metrics.complexity.contract import NEEDS
+from genjax.report import page, relation_words
+from genjax.report import relations as relations_report
+from genjax.report.page import Section, Table
+from genjax.report.phrases import signed
+from genjax.report.storage import OutputFolder
+from genjax.statistics.published import MEAN_SIGN_ERRORS
+from genjax.statistics.relations import Relations
+
+_WORSE = {True: "worse", False: "better", None: "open"}
+
+
+def show(measures: Iterable[Measure], *, console: Console | None = None) -> None:
+    """Print one line per measure: family, what larger means, its cost, and whether it is fast.
+
+    Args:
+        measures: what to show.
+        console: where; standard output by default.
+    """
+    table = RichTable(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("measure", "family", "larger is", "passes", "fast", "needs"):
+        table.add_column(column, justify="right" if column == "passes" else "left")
+    for one in measures:
+        needs = ", ".join(registry.requirements(one))
+        cost = f"{registry.passes([one]):.2g}"
+        fast = "yes" if one.fast else ""
+        table.add_row(one.name, one.family, _WORSE[one.larger_is_worse], cost, fast, needs)
+    (console or Console()).print(table)
+
+
+def catalogue_markdown() -> str:
+    """Return docs/measures.md: every registered measure, family by family.
+
+    Example:
+        >>> catalogue_markdown().splitlines()[0]
+        '# Measures'
+    """
+    measures = list(registry.catalogue().values())
+    lines = [
+        "# Measures",
+        "",
+        "Written from the registry by `python -m genjax.report.measures`; a test compares the two.",
+        "",
+        f"{len(measures)} measures, {sum(m.fast for m in measures)} of them in the fast subset, "
+        f"which costs {registry.passes([m for m in measures if m.fast]):.1f} forward-backward "
+        "passes over the measured training examples.",
+        "",
+        "`passes` is the cost of a measure alone, in forward-backward passes; measures share "
+        "intermediates, so several cost less than their sum. `larger is` says what theory claims "
+        "of networks with larger values. A measure with conditions is a bound.",
+    ]
+    for family, title in registry.FAMILIES.items():
+        mine = [m for m in measures if m.family == family]
+        if mine:
+            lines += ["", f"## {title} (`{family}`)", ""]
+            lines += ["| measure | formula | larger is | needs | passes | fast | source |"]
+            lines += ["|---|---|---|---|---|---|---|"]
+            lines += [_line(m) for m in mine]
+    return "\n".join([*lines, "", "## What measures may need", "", *_needs(), ""])
+
+
+def _line(measure: Measure) -> str:
+    formula = measure.formula + (f" Bound: {measure.conditions}" if measure.conditions else "")
+    cells = (
+        f"`{measure.name}`",
+        formula,
+        _WORSE[measure.larger_is_worse],
+        ", ".join(registry.requirements(measure)),
+        f"{registry.passes([measure]):.2g}",
+        "yes" if measure.fast else "",
+        measure.source,
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _needs() -> list[str]:
+    return [f"- `{name}`: {words}" for name, words in NEEDS.items()]
+
+
+def conclusions(relations: Relations, refused: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what was measured and what was refused, in sentences.
+
+    Args:
+        relations: of the measured networks.
+        refused: measure, networks, reason.
+    """
+    networks = len(relations.networks.target)
+    said = [f"{len(relations.table)} measures were related to the target over {networks} networks."]
+    whole = {r["measure"] for r in refused if len(r["networks"]) >= networks}
+    some = {r["measure"] for r in refused} - whole
+    if some:
+        said.append(
+            f"{len(some)} measures have no value for some networks; the table of refusals says why."
+        )
+    if whole:
+        said.append(f"Refused for every network: {', '.join(sorted(whole))}.")
+    order = beside_published(relations)[0]
+    return [*said, order] if order else said
+
+
+def write(
+    output: OutputFolder,
+    relations: Relations,
+    refused: Sequence[Mapping[str, Any]],
+    card: Mapping[str, Any],
+    *,
+    title: str,
+) -> dict[str, pathlib.Path]:
+    """Write tables, figures and the page of relations, with what was refused.
+
+    Args:
+        output: the folder.
+        relations: from `genjax.statistics.relations`.
+        refused: measure, networks, reason.
+        card: from `genjax.report.provenance.run_card`.
+        title: heading of the page.
+    """
+    compared = beside_published(relations)[1]
+    sections = [*relations_report.section(output, relations), compared, refusals(refused)]
+    said = [*conclusions(relations, refused), *relation_words.conclusions(relations)]
+    text = page.render(title, said, sections, card)
+    table = pd.DataFrame(
+        [(r["measure"], len(r["networks"]), r["reason"]) for r in refused],
+        columns=["measure", "networks", "reason"],
+    )
+    return {
+        "page": output.write_text(relations_report.PAGE, text),
+        "refused": output.write_csv("refused", table),
+        **relations_report.write_tables(output, relations),
+    }
+
+
+def beside_published(relations: Relations) -> tuple[str, Section]:
+    """Return a sentence and a table: our mean sign errors beside those of Dziugaite et al.
+
+    The sentence compares orders by Spearman's correlation over the measures of both, with its
+    two-sided p-value for unrelated orders (permutations, by scipy).
+
+    Args:
+        relations: of the measured networks.
+    """
+    ours = dict(zip(relations.table["measure"], relations.table["sign_error_mean"], strict=True))
+    both = [name for name in MEAN_SIGN_ERRORS if np.isfinite(ours.get(name, np.nan))]
+    rows = [(name, MEAN_SIGN_ERRORS[name], ours[name]) for name in both]
+    title = "Beside the published order"
+    if len(both) < 5:
+        return "", Section(title, [f"Only {len(both)} of the 24 published measures are here."])
+    published, here = np.array([row[1:] for row in rows]).T
+    test = scipy.stats.permutation_test(
+        (here,),
+        lambda values: scipy.stats.spearmanr(published, values)[0],
+        permutation_type="pairings",
+        n_resamples=9999,
+        rng=np.random.default_rng(0),
+    )
+    found, p = float(test.statistic), float(test.pvalue)
+    judged = "agrees with" if found > 0 and p < 0.05 else "cannot be told to agree with"
+    if found < 0 and p < 0.05:
+        judged = "contradicts"
+    sentence = (
+        f"The order of {len(both)} measures by mean sign error {judged} the published one of "
+        f"Dziugaite et al. (Spearman {signed(found)}, p = {p:.2g})."
+    )
+    columns = ("measure", "published mean sign error", "mean sign error here")
+    return sentence, Section(title, [sentence], (), [Table(title, columns, rows)])
+
+
+def refusals(refused: Sequence[Mapping[str, Any]]) -> Section:
+    """Return the part of the page that says which measure has no value for which networks."""
+    if not refused:
+        return Section("Refusals", ["Every measure has a value for every network."])
+    rows = [(r["measure"], len(r["networks"]), r["reason"]) for r in refused]
+    table = Table("Measures without a value", ("measure", "networks", "reason"), rows)
+    return Section("Refusals", ["What could not be computed is left out and named."], (), [table])
+
+
+if __name__ == "__main__":
+    print(catalogue_markdown(), end="")
