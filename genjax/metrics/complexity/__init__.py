@@ -4,6 +4,16 @@ One family per file; each file lists its `MEASURES` and the `INTERMEDIATES` they
 computes any of them on a whole population, `catalogue` says what there is.
 """
 
+from genjax.metrics.complexity.bounds import (
+    catoni_bound,
+    dziugaite_roy_bound,
+    kl_bernoulli,
+    kl_inverse,
+    langford_seeger_bound,
+    maurer_bound,
+    mcallester_bound,
+    sampled_error_bound,
+)
 from genjax.metrics.complexity.computing import compute
 from genjax.metrics.complexity.contract import (
     Intermediate,
@@ -30,10 +40,18 @@ __all__ = [
     "Refused",
     "Trained",
     "catalogue",
+    "catoni_bound",
     "compute",
+    "dziugaite_roy_bound",
+    "kl_bernoulli",
+    "kl_inverse",
+    "langford_seeger_bound",
+    "maurer_bound",
+    "mcallester_bound",
     "measure",
     "measure_data",
     "measure_group",
     "passes",
+    "sampled_error_bound",
     "select",
 ]
