@@ -25,20 +25,28 @@ _WORSE = {True: "worse", False: "better", None: "open"}
 
 
 def show(measures: Iterable[Measure], *, console: Console | None = None) -> None:
-    """Print one line per measure: family, what larger means, its cost, and whether it is fast.
+    """Print a line per measure, by family: what larger means, its cost, whether it is fast.
 
     Args:
         measures: what to show.
         console: where; standard output by default.
     """
     table = RichTable(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("measure", "family", "larger is", "passes", "fast", "needs"):
-        table.add_column(column, justify="right" if column == "passes" else "left")
+    table.add_column("measure", no_wrap=True)
+    table.add_column("larger is")
+    table.add_column("passes", justify="right")
+    table.add_column("fast")
+    table.add_column("needs", overflow="fold")
+    family = ""
     for one in measures:
+        if one.family != family:
+            family = one.family
+            table.add_section()
+            table.add_row(f"[bold]{family}[/bold]")
         needs = ", ".join(registry.requirements(one))
         cost = f"{registry.passes([one]):.2g}"
-        fast = "yes" if one.fast else ""
-        table.add_row(one.name, one.family, _WORSE[one.larger_is_worse], cost, fast, needs)
+        worse = _WORSE[one.larger_is_worse]
+        table.add_row(f"  {one.name}", worse, cost, "yes" if one.fast else "", needs)
     (console or Console()).print(table)
 
 
