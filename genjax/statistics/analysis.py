@@ -9,9 +9,8 @@ import pandas as pd
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from genjax.errors import DivergenceError, InvalidInputError
+from genjax.errors import InvalidInputError
 from genjax.metrics import practical
-from genjax.metrics.practical_grid import Axes
 from genjax.metrics.testbed import join_families
 from genjax.metrics.tradeoff import (
     PAPER,
@@ -25,15 +24,17 @@ from genjax.metrics.tradeoff import (
     trade_off_point,
 )
 from genjax.statistics.families import (
+    INDISTINGUISHABLE,
     Comparison,
     Reach,
     compare_families,
     difference_over_classes,
-    mean_interval,
     reach,
     seed_means,
 )
 from genjax.statistics.practical import Intervals, bootstrap, interval_table
+from genjax.statistics.protocols import chance_corrected, family_cells, protocol_table
+from genjax.statistics.resampling import Interval
 
 
 class GridAnalysis(NamedTuple):
@@ -110,7 +111,7 @@ def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> Grid
 
     Example:
         >>> import numpy as np
-        >>> from genjax.metrics.practical_grid import Statistics, make_grid
+        >>> from genjax.metrics.practical_grid import Axes, Statistics, make_grid
         >>> axes = Axes(np.array([38.0, 420.0]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
         >>> grid = make_grid(axes, Statistics(*[np.full((2, 2, 2), 0.25)] * 6))
         >>> round(analyse_grid(grid).bounds.generalization, 6)
@@ -130,53 +131,6 @@ def analyse_grid(grid: practical.Grid, options: TradeOffOptions = PAPER) -> Grid
         spread=spread(solves),
         redundancy=practical.redundancy(grid),
         pareto=practical.pareto_front(grid),
-    )
-
-
-class FamilyCells(NamedTuple):
-    """The cells of one family under one protocol, without sizes of which no network is left.
-
-    Attributes:
-        error: per-class error [S, R, L, Z, C].
-        kappa: per-class kappa distance, same shape.
-        labels: how many classes could be predicted [S, R, L, Z].
-        axes: sizes, SSIM (ascending) and novel shares.
-        kept: which of the sizes are left.
-    """
-
-    error: np.ndarray
-    kappa: np.ndarray
-    labels: np.ndarray
-    axes: Axes
-    kept: np.ndarray
-
-
-def family_cells(cells: xr.Dataset, family: str, protocol: str) -> FamilyCells:
-    """Return the cells of one family under one protocol.
-
-    Raises:
-        DivergenceError: no network of the family is left.
-    """
-    chosen = cells.sel(family=family, protocol=protocol).sortby("ssim")
-    error = chosen["error"].transpose("size", "seed", "ssim", "novel_share", "class").values
-    kept = np.asarray(np.isfinite(error).any(axis=(1, 2, 3, 4)))
-    if not kept.any():
-        raise DivergenceError(
-            f"family '{family}': every network diverged, there is nothing to analyse."
-        )
-    chosen = chosen.isel(size=np.flatnonzero(kept))
-    order = ("size", "seed", "ssim", "novel_share")
-    axes = Axes(
-        np.asarray(chosen["parameters"].values, np.float64),
-        np.asarray(chosen["ssim"].values, np.float64),
-        np.asarray(chosen["novel_share"].values, np.float64),
-    )
-    return FamilyCells(
-        error=chosen["error"].transpose(*order, "class").values,
-        kappa=chosen["kappa"].transpose(*order, "class").values,
-        labels=chosen["labels"].transpose(*order).values,
-        axes=axes,
-        kept=kept,
     )
 
 
@@ -208,7 +162,10 @@ def analyse_family(
         InvalidInputError: fewer than two sizes are left.
     """
     found = family_cells(cells, family, protocol)
-    error, kappa, axes = found.error, found.kappa, found.axes
+    axes = found.axes
+    # A seed of which every network diverged is no unit to draw.
+    left = np.isfinite(found.error).any((0, 2, 3, 4))
+    error, kappa = found.error[:, left], found.kappa[:, left]
     if len(axes.size) < 2:
         raise InvalidInputError(
             f"family '{family}': found {len(axes.size)} size with surviving networks; the "
@@ -220,56 +177,10 @@ def analyse_family(
     return FamilyAnalysis(
         whole=analyse_grid(intervals.grid, options),
         intervals=intervals,
-        seed_errors=seed_means(error),
+        seed_errors=seed_means(found.error),
         reach=reach(error, axes, draws=draws, seed=seed, level=level),
         chance_corrected=chance_corrected(found),
     )
-
-
-def chance_corrected(found: FamilyCells) -> float:
-    """Return the mean over cells of error * C / (C - 1), C the labels that could be predicted.
-
-    1 is guessing whatever the number of labels, so growing and fixed label spaces compare. Each
-    cell is the mean over the networks that are left.
-    """
-    counted = np.isfinite(found.error)
-    means = np.where(counted, found.error, 0).sum(-1) / np.maximum(counted.sum(-1), 1)
-    alive = counted.any(-1)
-    corrected = np.where(alive, means * found.labels / (found.labels - 1), 0)
-    return float((corrected.sum(1) / alive.sum(1)).mean())
-
-
-def protocol_table(
-    cells: xr.Dataset, descriptions: Mapping[str, str], *, level: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Return the grand mean error of every family and protocol, with intervals over seeds.
-
-    Columns: family, protocol, description, error, low, high, chance_corrected, difference (from
-    `clean`), difference_low, difference_high. Errors are means over sizes, levels, shares and
-    classes; differences are paired by seed.
-    """
-    rows = []
-    for family in cells["family"].values:
-        found = {name: family_cells(cells, str(family), name) for name in descriptions}
-        by_protocol = {name: seed_means(one.error) for name, one in found.items()}
-        for name, errors in by_protocol.items():
-            row: dict[str, Any] = {"family": str(family), "protocol": name}
-            row["description"] = descriptions[name]
-            row["chance_corrected"] = chance_corrected(found[name])
-            row |= dict(zip(("error", "low", "high"), _interval(errors, level, seed), strict=True))
-            gap = _interval(errors - by_protocol["clean"], level, seed)
-            names = ("difference", "difference_low", "difference_high")
-            rows.append(row | dict(zip(names, gap, strict=True)))
-    return pd.DataFrame(rows)
-
-
-def _interval(values: np.ndarray, level: float, seed: int) -> tuple[float, float, float]:
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        mean = float(values.mean()) if len(values) else float("nan")
-        return mean, float("nan"), float("nan")
-    value, low, high = mean_interval(values, seed=seed, level=level)
-    return float(value), float(low), float(high)
 
 
 def analyse(
@@ -362,13 +273,39 @@ def _compare(
     errors = {name: family_cells(cells, name, protocol).error for name in analysed}
     options: dict[str, Any] = {"level": level, "seed": seed}
     for a, b in itertools.combinations(analysed, 2):
-        by_seed = [analysed[name].seed_errors for name in (a, b)]
+        # A seed of which every network of a family diverged is no pair, and no unit to draw.
+        left = [np.isfinite(errors[name]).any((0, 2, 3, 4)) for name in (a, b)]
+        left = left[0] & left[1]
+        by_seed = [analysed[name].seed_errors[left] for name in (a, b)]
         try:
-            wide = difference_over_classes(errors[a], errors[b], **options)
+            if not left.any():
+                raise InvalidInputError("no seed has networks of both.")
+            wide = difference_over_classes(errors[a][:, left], errors[b][:, left], **options)
+            if left.sum() == 1:
+                found.append(_compare_over_classes((a, b), by_seed, wide))
+                continue
             found.append(compare_families(*by_seed, names=(a, b), over_classes=wide, **options))
         except InvalidInputError as error:
             refused.append(f"{a} and {b} are not compared: {error}")
     return found, refused
+
+
+def _compare_over_classes(
+    names: tuple[str, str], by_seed: Sequence[np.ndarray], wide: Interval
+) -> Comparison:
+    """Compare two families with one network per size: classes are all there is to resample."""
+    excludes = bool(wide.low > 0 or wide.high < 0)
+    better = names[0] if wide.value < 0 else names[1]
+    untested = (float("nan"),) * 4
+    return Comparison(
+        names,
+        (float(by_seed[0][0]), float(by_seed[1][0])),
+        wide,
+        *untested,
+        pairs=1,
+        excludes_zero=excludes,
+        winner=better if excludes else INDISTINGUISHABLE,
+    )
 
 
 def _dropped(cells: xr.Dataset, names: Sequence[str]) -> list[str]:

@@ -37,6 +37,7 @@ from genjax.metrics.tradeoff import (
     total,
 )
 from genjax.statistics.resampling import FACTORS, Interval, percentile_interval, plan_draws
+from genjax.statistics.shapes import Shape, shape
 
 Host = np.ndarray
 PerClass = Float[Array | Host, "..."]
@@ -54,11 +55,14 @@ class Intervals(NamedTuple):
         bounds: "generalization" and "diversity" -> interval of the bound (Eq 5), each draw at its
             own trade-off point.
         prior_share: axis -> interval of the share of the coordinate that is prior.
+        shapes: axis -> how the mean error moves along it.
         draws: bootstrap draws that count; a draw that leaves a cell without networks or classes
             is left out.
         converged: share of the draws whose trade-off point converged.
         units: independent units of the least-sampled factor; intervals from fewer than 6 are too
             narrow.
+        factors: what was resampled, of "seeds" and "classes": what the intervals cover. Seeds are
+            not where there is one of them; the images of a class come with the class.
     """
 
     grid: Grid
@@ -67,9 +71,11 @@ class Intervals(NamedTuple):
     point: dict[str, Interval]
     bounds: dict[str, Interval]
     prior_share: dict[str, Interval]
+    shapes: dict[str, Shape]
     draws: int
     converged: float
     units: int
+    factors: tuple[str, ...]
 
 
 def average_grid(error: PerClass, kappa: PerClass, axes: Axes, *, preset: str = "clean") -> Grid:
@@ -115,6 +121,8 @@ def bootstrap(
 
     A draw takes seeds (the same for every size) and classes (the same in every cell) with
     replacement and computes everything anew: statistics, marginals, trade-off point, bounds.
+    Images are not drawn on their own: every class brings its images, and so their noise, along.
+    With one network per size only classes are drawn (`Intervals.factors`).
     Intervals are expanded percentile intervals (see `percentile_interval`); those of marginals and
     grand means are corrected for the bias of resampling few classes (`_bias`).
 
@@ -143,6 +151,9 @@ def bootstrap(
         True
     """
     error, kappa, axes = _check(error, kappa, axes)
+    # A seed of which every network failed is no unit to draw.
+    left = np.isfinite(error).any((0, 2, 3, 4))
+    error, kappa = error[:, left], kappa[:, left]
     solve = make_trade_off(axes, options)
     free = data_free_point(axes, options)
     grid = average_grid(error, kappa, axes, preset=preset)
@@ -165,24 +176,32 @@ def bootstrap(
     drawn = np.stack(rows)
     drawn[:, : _count_of_means(axes)] -= _bias(drawn, value)[: _count_of_means(axes)]
     low, high = percentile_interval(drawn, level, units=plan.units)
-    parts = _unflatten(value, low, high, axes)
-    share = float(np.mean(converged))
-    return Intervals(grid, *parts, draws=len(rows), converged=share, units=plan.units)
+    counts = {"seeds": error.shape[1], "classes": error.shape[4]}
+    return Intervals(
+        grid,
+        *_unflatten(value, low, high, axes),
+        shapes=_shapes(value, drawn, axes, level, plan.units),
+        draws=len(rows),
+        converged=float(np.mean(converged)),
+        units=plan.units,
+        factors=tuple(name for name in FACTORS if name in resample and counts[name] > 1),
+    )
 
 
 def interval_table(intervals: Intervals) -> pd.DataFrame:
     """Write intervals as a tidy table.
 
     Returns:
-        Columns quantity ("marginal", "grand_mean", "point", "bound", "prior_share"), name, axis,
-        coordinate, value, low, high.
+        Columns quantity ("marginal", "grand_mean", "point", "bound", "prior_share", "change"),
+        name, axis, coordinate, value, low, high. "change" is that of the mean error: along the
+        whole axis, and up to each coordinate from the one before.
 
     Example:
         >>> import numpy as np
         >>> axes = Axes(np.array([1e3, 1e4]), np.array([0.6, 1.0]), np.array([0.0, 0.5]))
         >>> error = np.random.default_rng(0).random((2, 3, 2, 2, 4))
         >>> len(interval_table(bootstrap(error, error, axes, draws=5)))
-        50
+        56
     """
     rows = []
     for name, by_axis in intervals.marginals.items():
@@ -193,6 +212,10 @@ def interval_table(intervals: Intervals) -> pd.DataFrame:
     rows += [("point", k, k, np.nan, *v) for k, v in intervals.point.items()]
     rows += [("bound", k, "", np.nan, *v) for k, v in intervals.bounds.items()]
     rows += [("prior_share", k, k, np.nan, *v) for k, v in intervals.prior_share.items()]
+    for axis, found in intervals.shapes.items():
+        rows.append(("change", "error_mean", axis, np.nan, *map(float, found.total)))
+        points = np.stack([found.levels[1:], *found.steps], axis=1)
+        rows += [("change", "error_mean", axis, *point) for point in points.tolist()]
     columns = ["quantity", "name", "axis", "coordinate", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -220,6 +243,17 @@ def _numbers(
     parts.append(np.array([bounds(means[name], at) for name in ("error_mean", "kappa_mean")]))
     parts.append(np.array([share[axis] for axis in AXES]))
     return np.concatenate(parts), point.converged
+
+
+def _shapes(value: Host, drawn: Host, axes: Axes, level: float, units: int) -> dict[str, Shape]:
+    """Shapes of the marginals of the mean error, which stand first in the vectors."""
+    found, position = {}, 0
+    for axis in AXES:
+        levels = getattr(axes, axis)
+        cut = slice(position, position + len(levels))
+        found[axis] = shape(levels, value[cut], drawn[:, cut], level=level, units=units)
+        position += len(levels)
+    return found
 
 
 def _count_of_means(axes: Axes) -> int:

@@ -7,6 +7,9 @@ import xarray as xr
 
 from genjax import errors
 from genjax.statistics import analysis
+from genjax.statistics.families import INDISTINGUISHABLE, difference_over_classes
+from genjax.statistics.protocols import family_cells, protocol_table
+from genjax.statistics.resampling import percentile_interval, plan_draws
 
 SIZES, SEEDS, CLASSES = {"mlp": (10.0, 100.0, 1000.0), "cnn": (30.0, 300.0)}, 5, 6
 SSIM, SHARES = (1.0, 0.6, 0.8), (0.0, 0.25, 0.5)  # stored in another order than ascending
@@ -52,7 +55,7 @@ def frame(cells, name, protocol):
 
 
 def test_cells_are_sorted_by_ssim_and_keep_their_sizes(cells):
-    one = analysis.family_cells(cells, "cnn", "clean")
+    one = family_cells(cells, "cnn", "clean")
     assert one.axes.ssim.tolist() == [0.6, 0.8, 1.0]
     assert one.axes.size.tolist() == [30.0, 300.0]
     assert one.kept.tolist() == [True, True, False]
@@ -148,3 +151,101 @@ def test_grids_of_families_with_different_sizes_join(found):
     cell = joined["error_p10"].sel(family="cnn", size=1, ssim=0.8, novel_share=0.25)
     assert cell == grids["cnn"].statistics["error_p10"][1, 1, 1]
     assert np.isnan(joined["error_mean"].sel(family="cnn", size=2)).all()
+
+
+@pytest.fixture(scope="module")
+def single(cells):
+    """The same cells with one network per size."""
+    return cells.isel(seed=[0])
+
+
+CLEAN = {"clean": "honest"}
+
+
+@pytest.fixture(scope="module")
+def alone(single):
+    return analysis.analyse(single, CLEAN, draws=12)
+
+
+def test_one_network_per_size_has_intervals_over_classes(alone):
+    found = alone
+    table = analysis.all_intervals(found)
+    low, high = (np.asarray(table[end], np.float64) for end in ("low", "high"))
+    shares = np.asarray(table["quantity"] == "prior_share")
+    assert np.isfinite([low[~shares], high[~shares]]).all()
+    wide = np.asarray(table["quantity"].isin(["marginal", "grand_mean"]))
+    assert (low[wide] < high[wide]).all()
+    for family in found.families.values():
+        assert family.intervals.factors == ("classes",)
+    assert found.dropped == []
+
+
+def test_protocols_of_one_network_per_size_are_paired_by_class(found, single):
+    assert found.protocols["over"].unique().tolist() == ["seeds"]
+    table = protocol_table(single, PROTOCOLS).set_index(["family", "protocol"])
+    assert table["over"].unique().tolist() == ["classes"]
+    errors = {name: family_cells(single, "cnn", name).error for name in PROTOCOLS}
+    row = table.loc[("cnn", "paper")]
+    assert row["error"] == pytest.approx(errors["paper"].mean(), rel=1e-12)
+    # By hand: the same classes of both protocols in every draw.
+    plan = plan_draws(np.concatenate([errors["paper"], errors["clean"]]), 1000, seed=0)
+    gaps = [(errors["paper"] - errors["clean"])[..., chosen].mean() for chosen in plan.classes]
+    low, high = percentile_interval(np.array(gaps), units=plan.units)
+    assert row["difference_low"] == pytest.approx(low, rel=1e-9)
+    assert row["difference_high"] == pytest.approx(high, rel=1e-9)
+    means = [errors["paper"][..., chosen].mean() for chosen in plan.classes]
+    low, high = percentile_interval(np.array(means), units=plan.units)
+    assert row["low"] == pytest.approx(low, rel=1e-9)
+    assert row["high"] == pytest.approx(high, rel=1e-9)
+
+
+def test_families_of_one_network_per_size_are_compared_over_classes(alone, single):
+    (comparison,) = alone.comparisons
+    errors = [family_cells(single, name, "clean").error for name in ("mlp", "cnn")]
+    np.testing.assert_allclose(comparison.means, [error.mean() for error in errors], rtol=1e-12)
+    assert comparison.difference == difference_over_classes(*errors)
+    assert comparison.pairs == 1
+    assert np.isnan([comparison.t_pvalue, comparison.wilcoxon_pvalue]).all()
+    assert (comparison.winner, comparison.excludes_zero) == ("mlp", True)
+    alike = single.copy(deep=True)
+    alike["error"][{"family": 1, "size": 0}] = single["error"].isel(family=0, size=0).values
+    alike["error"][{"family": 1, "size": 1}] = single["error"].isel(family=0, size=1).values
+    (comparison,) = analysis.analyse(alike.isel(size=[0, 1]), CLEAN, draws=2).comparisons
+    assert comparison.difference == (0, 0, 0)
+    assert comparison.winner == INDISTINGUISHABLE
+
+
+def test_one_surviving_seed_is_like_one_seed(cells, alone):
+    rest = cells.copy(deep=True)
+    rest["error"][{"seed": slice(1, None)}] = np.nan
+    rest["kappa"][{"seed": slice(1, None)}] = np.nan
+    found = analysis.analyse(rest, CLEAN, draws=12)
+    for name, family in found.families.items():
+        assert family.intervals.factors == ("classes",)
+        assert repr(family.reach) == repr(alone.families[name].reach)  # NaN is not NaN
+    np.testing.assert_array_equal(
+        analysis.all_intervals(found)[["low", "high"]],
+        analysis.all_intervals(alone)[["low", "high"]],
+    )
+    assert found.protocols["over"].unique().tolist() == ["classes"]
+    assert found.comparisons[0].difference == alone.comparisons[0].difference
+    other = rest.copy(deep=True)
+    other["error"][{"family": 1}] = np.roll(rest["error"].isel(family=1).values, 1, axis=2)
+    found = analysis.analyse(other, CLEAN, draws=2)
+    assert found.dropped == ["mlp and cnn are not compared: no seed has networks of both."]
+
+
+def test_classes_bring_the_noise_of_their_images_along():
+    """All classes alike, 100 images each: intervals are as wide as those of 2,000 images."""
+    rng = np.random.default_rng(5)
+    classes, images, rate = 20, 100, 0.3
+    wide = []
+    for seed in range(60):
+        share = rng.binomial(images, rate, classes) / images
+        error = share.reshape(1, 1, 1, 1, classes)
+        _, low, high = difference_over_classes(error, 0 * error, draws=200, seed=seed)
+        wide.append(high - low)
+    # Student's interval over the classes is what expanded percentiles aim at.
+    deviation = np.sqrt(rate * (1 - rate) / (classes * images))
+    expected = 2 * scipy.stats.t.ppf(0.975, classes - 1) * deviation
+    np.testing.assert_allclose(np.mean(wide), expected, rtol=0.1)

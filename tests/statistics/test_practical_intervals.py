@@ -78,6 +78,22 @@ def test_values_and_intervals_equal_a_loop(preset):
             check(marginal, lambda g, n=name, a=axis: marginals(g)[n][a][1], corrected=True)
         mean = found.grand_means[name]
         check(mean, lambda g, n=name: g.statistics[n].mean(), corrected=True)
+    for axis in ("size", "ssim", "novel_share"):
+        found_shape = found.shapes[axis]
+        means = [marginals(grid)["error_mean"][axis][1] for grid in grids]
+        low, high = int(np.argmin(means[0])), int(np.argmax(means[0]))
+        checks = {
+            "total": lambda curve: curve[-1] - curve[0],
+            "steps": np.diff,
+            "widest": lambda curve, low=low, high=high: curve[high] - curve[low],
+        }
+        for name, number in checks.items():
+            check(
+                getattr(found_shape, name),
+                lambda g, a=axis, f=number: f(marginals(g)["error_mean"][a][1]),
+                corrected=True,
+            )
+    assert found.factors == ("seeds", "classes")
     points = {id(grid): trade_off_point(grid) for grid in grids}
     for axis in ("size", "ssim", "novel_share"):
         check(found.point[axis], lambda g, a=axis: getattr(points[id(g)], a))
@@ -122,6 +138,27 @@ def test_equal_networks_and_classes_give_no_width():
     np.testing.assert_allclose([low, high], [value, value], rtol=1e-12)
 
 
+def test_one_seed_per_size_leaves_the_classes_to_resample():
+    error, kappa = population(seeds=1, classes=12)
+    found = bootstrap(error, kappa, AXES, draws=40, seed=2)
+    assert found.factors == ("classes",)
+    plan = plan_draws(error, 40, seed=2)
+    grids = [looped_grid(error, kappa, np.ones(1, int), c, "clean") for c in plan.classes]
+    drawn = np.array([marginals(grid)["error_mean"]["ssim"][1] for grid in grids])
+    value = marginals(found.grid)["error_mean"]["ssim"][1]
+    ends = percentile_interval(drawn - drawn.mean(0) + value, units=plan.units)
+    for ours, theirs in zip(found.marginals["error_mean"]["ssim"][1:], ends, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    table = interval_table(found)
+    assert (table.loc[table.quantity == "marginal", "low"] < table["high"][:60]).all()
+    # Seeds of which every network failed say nothing, and must not take the intervals away.
+    padded = np.full((3, 4, *error.shape[2:]), np.nan)
+    padded_kappa = padded.copy()
+    padded[:, 2:3], padded_kappa[:, 2:3] = error, kappa
+    again = interval_table(bootstrap(padded, padded_kappa, AXES, draws=40, seed=2))
+    assert again.equals(table)
+
+
 def test_prior_share_without_data_influence_is_one():
     error = np.full((3, 4, 4, 3, 6), 0.3)
     found = bootstrap(error, error, AXES, draws=5)
@@ -148,10 +185,11 @@ def test_same_seed_same_numbers_and_fewer_factors_are_narrower():
 def test_table_is_complete_and_ordered():
     error, kappa = population()
     table = interval_table(bootstrap(error, kappa, AXES, draws=10))
-    assert len(table) == 6 * (3 + 4 + 3) + 6 + 3 + 2 + 3
+    assert len(table) == 6 * (3 + 4 + 3) + 6 + 3 + 2 + 3 + (3 + 4 + 3)
     bracket = table.dropna(subset=["low"])
     assert (bracket.low <= bracket.high).all()
-    cell = table.query("name == 'error_mean' and axis == 'ssim' and coordinate == 0.75")
+    cell = table.query("quantity == 'marginal' and name == 'error_mean' and axis == 'ssim'")
+    cell = cell[cell.coordinate == 0.75]
     grid = average_grid(error, kappa, AXES)
     assert cell.value.item() == pytest.approx(grid.statistics["error_mean"][:, 1].mean())
 
