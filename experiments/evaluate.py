@@ -4,22 +4,18 @@ Question: do public weights give their published accuracy here, and how sure are
 """
 
 import datetime
-import hashlib
 import json
 import pathlib
 import sys
 import time
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from absl import flags
 from rich.console import Console
 
-from experiments import commandline
-from genjax import data, models, report
-from genjax.data import parts
-from genjax.errors import InvalidInputError
+from experiments import commandline, foreign
+from genjax import models, report
 from genjax.metrics import evaluation
 from genjax.report import figures_evaluation
 
@@ -32,35 +28,7 @@ LEFT_OUT = ("confusion", "reliability")  # files of their own
 def define_flags() -> None:
     """Define which weights are evaluated on which examples."""
     commandline.define_flags(config=False)
-    flags.DEFINE_string("weights", None, "File, .safetensors (or .npz).", required=True)
-    flags.DEFINE_string("model", None, "NAME:OPTION=VALUE, e.g. resnet_cifar.", required=True)
-    flags.DEFINE_string("data", None, "e.g. npz:FILE, folder:FOLDER, tfds:NAME.", required=True)
-    flags.DEFINE_string("data_folder", None, "Where sets of tfds are prepared.")
-    flags.DEFINE_enum("split", None, parts.PARTS, "Default: test if the data say which, or all.")
-    flags.DEFINE_bool("resize", False, "Resize images to what the network takes.")
-    flags.DEFINE_integer("batch_size", evaluation.BLOCK, "Examples per core and step.", 1)
-
-
-def fitted(loaded: models.ForeignNetwork, shape: tuple[int, int, int]) -> models.ForeignNetwork:
-    """Return the network for images of this shape."""
-    network, how = loaded.network, loaded.preprocessing
-    if tuple(network.image_shape) == shape:
-        return loaded
-    if how.resize is None and shape[2] == network.image_shape[2]:
-        if not FLAGS.resize:
-            raise InvalidInputError(
-                f"data: '{FLAGS.data}' has images of shape {shape}, and {network.name} takes "
-                f"{tuple(network.image_shape)}; pass --resize to have them resized."
-            )
-        how = how._replace(resize=tuple(network.image_shape[:2]))
-    return models.load_weights(FLAGS.weights, FLAGS.model, image_shape=shape, preprocessing=how)
-
-
-def data_digest(examples: data.Examples | data.StreamedExamples) -> str:
-    """Return the fingerprint; of a streamed set that of its labels, to read it only once."""
-    if isinstance(examples, data.Examples):
-        return examples.fingerprint
-    return "labels " + hashlib.sha256(np.asarray(examples.labels, "<i4").tobytes()).hexdigest()[:16]
+    foreign.define_flags()
 
 
 def result(
@@ -76,16 +44,9 @@ def result(
 def main() -> None:
     """Load, evaluate, write, and say what came out; standard output holds the JSON alone."""
     started, aside = datetime.datetime.now(datetime.UTC), Console(stderr=True)
-    loaded = models.load_weights(FLAGS.weights, FLAGS.model)  # refuses before images are read
-    examples = data.load(FLAGS.data, data_dir=FLAGS.data_folder)
-    loaded = fitted(loaded, examples.image_shape)
-    evaluation.check_fit(loaded.network, examples)
-    examples = parts.official_part(examples, FLAGS.split)
-    with pathlib.Path(FLAGS.weights).expanduser().open("rb") as file:
-        digests = {"weights_digest": hashlib.file_digest(file, "sha256").hexdigest()[:16]}
-    digests["data_digest"] = data_digest(examples)
-    names = ("weights", "model", "data", "data_folder", "split", "resize", "batch_size")
-    config = {"name": "evaluate", **{name: FLAGS[name].value for name in names}, **digests}
+    given = foreign.load()
+    loaded, examples = given.loaded, given.examples
+    config = {"name": "evaluate", **given.config}
     folder = FLAGS.output or f"results/evaluate_{pathlib.Path(FLAGS.weights).stem}"
     output = report.storage.OutputFolder(folder)
     if not FLAGS.overwrite and output.prepare(config) == "complete":
@@ -106,7 +67,7 @@ def main() -> None:
         output.prepare(config, overwrite=True)
     card = report.provenance.run_card(
         config,
-        data_fingerprint=digests["data_digest"],
+        data_fingerprint=given.config["data_digest"],
         seeds=[],
         wall_times={"evaluation": seconds},
         command=" ".join(sys.argv),

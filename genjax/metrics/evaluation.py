@@ -115,10 +115,47 @@ def evaluate(
         check_fit(network, data)
         total, batches = len(data), data.batches(batch_size * len(placed))
     for batch, scores in _scored(network, params, batches, batch_size, placed):
-        sums.add(network, batch.labels, scores)
+        sums.add(batch.labels, scores)
         if on_progress is not None:
             on_progress(sums.examples, total, network.name)
     return sums.evaluation(level)
+
+
+def predictions(
+    network: Network,
+    params: Params,
+    data: Examples | StreamedExamples | Iterable[Batch],
+    *,
+    batch_size: int = BLOCK,
+    devices: Sequence[Any] | None = None,
+) -> Int[np.ndarray, " examples"]:
+    """Return the class with the largest logit for every example, in order.
+
+    Args:
+        network: `network.apply(params, images)` gives the logits.
+        params: its parameters.
+        data: a data set, or batches of any sizes.
+        batch_size: examples per device and step.
+        devices: None takes all.
+
+    Raises:
+        InvalidInputError: as of `evaluate`.
+
+    Example:
+        >>> import jax
+        >>> from genjax import data, models
+        >>> network = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(4,))
+        >>> params = network.fold(*network.init(jax.random.key(0)))
+        >>> predictions(network, params, data.load("digits").take(range(300))).shape
+        (300,)
+    """
+    placed = tuple(jax.devices() if devices is None else devices)
+    batches = data
+    if isinstance(data, Examples | StreamedExamples):
+        check_fit(network, data)
+        batches = data.batches(batch_size * len(placed))
+    scored = _scored(network, params, batches, batch_size, placed)
+    return np.concatenate([scores.prediction for _, scores in scored])
 
 
 def check_fit(network: Network, data: Examples | StreamedExamples) -> None:
@@ -172,7 +209,9 @@ def _scored(
             part = Batch(*(values[first : first + step] for values in batch))
             found = program(params, *(_blocks(v, len(devices), block) for v in part))
             kept = (np.asarray(v).ravel()[: len(part.labels)] for v in found)
-            yield part, calibration.ExampleScores(*kept)
+            scores = calibration.ExampleScores(*kept)
+            _check_finite(network, scores)
+            yield part, scores
 
 
 def _blocks(values: Any, devices: int, block: int) -> np.ndarray:
@@ -194,6 +233,15 @@ def _check_labels(network: Network, labels: Any) -> None:
         )
 
 
+def _check_finite(network: Network, scores: calibration.ExampleScores) -> None:
+    bad = int(np.isnan(scores.confidence).sum())
+    if bad:
+        raise InvalidInputError(
+            f"network '{network.name}': its logits are NaN or infinite for {bad} of "
+            f"{len(scores.confidence)} images; check its parameters and its preprocessing."
+        )
+
+
 class _Sums:
     """Sums over the examples seen, float64 on the host."""
 
@@ -207,14 +255,8 @@ class _Sums:
     def examples(self) -> int:
         return int(self.counts.sum())
 
-    def add(self, network: Network, labels: Any, scores: calibration.ExampleScores) -> None:
+    def add(self, labels: Any, scores: calibration.ExampleScores) -> None:
         labels = np.asarray(labels)
-        bad = int(np.isnan(scores.confidence).sum())
-        if bad:
-            raise InvalidInputError(
-                f"network '{network.name}': its logits are NaN or infinite for {bad} of "
-                f"{len(labels)} images; check its parameters and its preprocessing."
-            )
         classes, bins = len(self.counts), self.bins.shape[1]
         cells = labels.astype(np.int64) * classes + np.asarray(scores.prediction)
         self.counts += np.bincount(cells, minlength=classes**2).reshape(classes, classes)

@@ -1,73 +1,23 @@
 """Public weights evaluated from the command line, on arrays made here and on CIFAR-10."""
 
 import json
-import pathlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from resnet8 import digits, weights
 from safetensors.numpy import save_file
-from sklearn.datasets import load_digits
 from sklearn.metrics import cohen_kappa_score, log_loss
 
 from genjax import models
 
-ROOT = pathlib.Path(__file__).parents[2]
 KEYS = {
     *("accuracy", "error", "per_class_accuracy", "kappa", "kappa_one_vs_rest", "nll", "ece"),
     *("brier", "examples", "accuracy_low", "accuracy_high", "model", "weights", "data"),
     *("preprocessing", "class_names"),
 }
 MODEL = "--model=resnet_cifar:depth=8"
-# All refusals in one process: starting it takes longer than all of them.
-DRIVER = """
-import contextlib, io, json, sys
-from absl.testing import flagsaver
-from experiments import commandline, evaluate
-evaluate.define_flags()
-found = {}
-for case, arguments in json.load(sys.stdin).items():
-    sys.argv = ["evaluate", *arguments]
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            commandline.launch("evaluate", evaluate.main)
-        except SystemExit as error:
-            code = error.code
-    found[case] = code, out.getvalue(), err.getvalue()
-json.dump(found, sys.stdout)
-"""
-
-
-def weights(classes=10):
-    """Random weights of a ResNet-8 in PyTorch's naming and layouts."""
-    rng = np.random.default_rng(0)
-    arrays = {"linear.weight": rng.normal(0, 0.3, (classes, 64)), "linear.bias": np.zeros(classes)}
-
-    def add(convolution, norm, inputs, outputs):
-        arrays[f"{convolution}.weight"] = rng.normal(
-            0, (5 * inputs) ** -0.5, (outputs, inputs, 3, 3)
-        )
-        parts = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
-        arrays.update({f"{norm}.{k}": np.full(outputs, v) for k, v in parts.items()})
-
-    add("conv1", "bn1", 3, 16)
-    for stage, (inputs, outputs) in enumerate([(16, 16), (16, 32), (32, 64)], start=1):
-        add(f"layer{stage}.0.conv1", f"layer{stage}.0.bn1", inputs, outputs)
-        add(f"layer{stage}.0.conv2", f"layer{stage}.0.bn2", outputs, outputs)
-    return {key: np.ascontiguousarray(value, np.float32) for key, value in arrays.items()}
-
-
-def digits(count, side=32, channels=3):
-    """Scikit-learn's digits as uint8 colour images."""
-    bunch = load_digits()
-    images = (bunch.images[:count] * 15.9).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)
-    images = np.pad(images, ((0, 0), (0, max(side - 32, 0)), (0, max(side - 32, 0))))
-    images = np.repeat(images[:, :side, :side, None], channels, axis=3)
-    return {"images": images, "labels": bunch.target[:count]}
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +136,7 @@ BAD_INPUT = {
 
 
 @pytest.fixture(scope="module")
-def refusals(folder):
+def refusals(folder, in_one_process):
     """What the program says to each bad input: case -> (exit code, stdout, stderr)."""
     usual = ["--weights={}/small.safetensors", "--data=npz:{}/digits.npz", MODEL]
     usual += ["--output={}/refused", "--nocompilation_cache"]
@@ -194,16 +144,7 @@ def refusals(folder):
         case: [argument.format(folder) for argument in (*usual, *changed)]
         for case, (changed, _) in BAD_INPUT.items()
     }
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return in_one_process("evaluate", cases)
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)

@@ -8,7 +8,7 @@ from scipy import stats
 from genjax import data, models
 from genjax.data import shifts
 from genjax.errors import InvalidInputError, ShiftError
-from genjax.metrics.shift_errors import shift_errors
+from genjax.metrics.shift_errors import combine, error_table, shift_errors, shift_outcomes
 
 TARGETS = [1.0, 0.9, 0.6]
 KEY = jax.random.key(5)
@@ -108,6 +108,48 @@ def test_a_shift_alone_gives_the_same_rows(trained, test_part, changes, table):
     assert seen == [("gaussian_blur", 0.9), ("gaussian_blur", 0.6)]
 
 
+def test_outcomes_of_single_images(trained, test_part, changes, table):
+    network, params = trained
+    seen = []
+    parts = [
+        shift_outcomes(
+            *trained, test_part, change, TARGETS, KEY, on_progress=lambda *a: seen.append(a)
+        )
+        for change in changes
+    ]
+    assert seen == [(change.name, target) for change in changes for target in TARGETS]
+    both = combine(parts)
+    pd.testing.assert_frame_equal(error_table(both), table, check_exact=True)
+    for change in changes:
+        levels = shifts.calibrate(change, test_part.images, TARGETS, KEY)
+        shifted = shifts.apply_levels(change, levels, test_part.images, KEY)
+        for k, target in enumerate(TARGETS):
+            logits = np.asarray(network.apply(params, shifted[k]))
+            np.testing.assert_array_equal(
+                both["wrong"].sel(shift=change.name, ssim=target),
+                logits.argmax(1) != test_part.labels,
+            )
+    assert (both["reason"] == "").all()
+
+
+def test_a_level_out_of_reach_is_left_out_with_its_reason(trained, test_part):
+    jpeg = shifts.create("jpeg")
+    found = shift_outcomes(*trained, test_part, jpeg, [0.9, 0.01, 1.0], KEY)
+    reasons = found["reason"].values.tolist()
+    assert "cannot reach an average SSIM of 0.01" in reasons[1]
+    assert reasons[0] == reasons[2] == ""
+    assert np.isnan(found["wrong"].sel(ssim=0.01)).all()
+    assert np.isnan(found["strength"].sel(ssim=0.01))
+    assert found["wrong"].drop_sel(ssim=0.01).notnull().all()
+    kept = error_table(combine([found]))
+    alone = shift_errors(*trained, test_part, [jpeg], [0.9], KEY)
+    pd.testing.assert_frame_equal(kept[:1], alone, check_exact=True)
+    assert kept["ssim"].tolist() == [0.9, 1.0]
+    # A part of the examples without some class is measured all the same.
+    few = test_part.take(np.flatnonzero(test_part.labels != 3))
+    assert shift_outcomes(*trained, few, jpeg, [1.0], KEY).sizes["image"] == len(few)
+
+
 def test_a_network_that_is_always_wrong(trained, test_part, changes):
     network, params = trained
     always = network._replace(apply=lambda params, images: -network.apply(params, images))
@@ -124,6 +166,19 @@ def test_refusals(trained, test_part, changes):
         shift_errors(network, params, test_part, changes[:1] * 2, TARGETS, KEY)
     with pytest.raises(ShiftError, match="cannot reach"):
         shift_errors(network, params, test_part, [shifts.create("jpeg")], [0.1], KEY)
+    for targets in ([], [1.1], [np.nan], [0.9, 0.9]):
+        for measure in (shift_outcomes, lambda n, p, e, c, t, k: shift_errors(n, p, e, [c], t, k)):
+            with pytest.raises(ShiftError, match="different SSIM values up to 1"):
+                measure(network, params, test_part, changes[0], targets, KEY)
+    with pytest.raises(ShiftError, match="tolerance: found 0"):
+        shift_outcomes(network, params, test_part, changes[0], [1.0], KEY, tolerance=0)
+    first, other = (
+        shift_outcomes(network, params, test_part, changes[0], [level], KEY) for level in (1, 0.9)
+    )
+    with pytest.raises(InvalidInputError, match="none twice"):
+        combine([first, first])
+    with pytest.raises(InvalidInputError, match="have different levels or images"):
+        combine([first, other.assign_coords(shift="other")])
     other = network._replace(num_classes=7)
     with pytest.raises(InvalidInputError, match="has 10 classes"):
         shift_errors(other, params, test_part, changes, TARGETS, KEY)

@@ -1,0 +1,81 @@
+"""A network trained elsewhere and the data it is measured on, as flags."""
+
+import hashlib
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from genjax import data, models
+from genjax.data import parts
+from genjax.errors import InvalidInputError
+from genjax.metrics import evaluation
+
+FLAGS = flags.FLAGS
+NAMES = ("weights", "model", "data", "data_folder", "split", "resize", "batch_size")
+
+
+class Given(NamedTuple):
+    """What the flags ask for.
+
+    Attributes:
+        loaded: the network, for images of the shape of the data.
+        examples: of the part that was asked for.
+        config: flags and digests, which tell one run from another.
+    """
+
+    loaded: models.ForeignNetwork
+    examples: data.Examples | data.StreamedExamples
+    config: dict[str, Any]
+
+
+def define_flags() -> None:
+    """Define which network is measured on which examples."""
+    flags.DEFINE_string("weights", None, "File, .safetensors (or .npz).", required=True)
+    flags.DEFINE_string("model", None, "NAME:OPTION=VALUE, e.g. resnet_cifar.", required=True)
+    flags.DEFINE_string("data", None, "e.g. npz:FILE, folder:FOLDER, tfds:NAME.", required=True)
+    flags.DEFINE_string("data_folder", None, "Where sets of tfds are prepared.")
+    flags.DEFINE_enum("split", None, parts.PARTS, "Default: test if the data say which, or all.")
+    flags.DEFINE_bool("resize", False, "Resize images to what the network takes.")
+    flags.DEFINE_integer("batch_size", evaluation.BLOCK, "Examples per core and step.", 1)
+
+
+def load() -> Given:
+    """Load network and data and check that they fit.
+
+    Raises:
+        GenjaxError: one of them cannot be read, or they do not fit.
+    """
+    loaded = models.load_weights(FLAGS.weights, FLAGS.model)  # refuses before images are read
+    examples = data.load(FLAGS.data, data_dir=FLAGS.data_folder)
+    loaded = _fitted(loaded, examples.image_shape)
+    evaluation.check_fit(loaded.network, examples)
+    examples = parts.official_part(examples, FLAGS.split)
+    with pathlib.Path(FLAGS.weights).expanduser().open("rb") as file:
+        weights_digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    config: dict[str, Any] = {name: FLAGS[name].value for name in NAMES}
+    config |= {"weights_digest": weights_digest, "data_digest": _data_digest(examples)}
+    return Given(loaded, examples, config)
+
+
+def _fitted(loaded: models.ForeignNetwork, shape: tuple[int, int, int]) -> models.ForeignNetwork:
+    """Return the network for images of this shape."""
+    network, how = loaded.network, loaded.preprocessing
+    if tuple(network.image_shape) == shape:
+        return loaded
+    if how.resize is None and shape[2] == network.image_shape[2]:
+        if not FLAGS.resize:
+            raise InvalidInputError(
+                f"data: '{FLAGS.data}' has images of shape {shape}, and {network.name} takes "
+                f"{tuple(network.image_shape)}; pass --resize to have them resized."
+            )
+        how = how._replace(resize=tuple(network.image_shape[:2]))
+    return models.load_weights(FLAGS.weights, FLAGS.model, image_shape=shape, preprocessing=how)
+
+
+def _data_digest(examples: data.Examples | data.StreamedExamples) -> str:
+    """Return the fingerprint; of a streamed set that of its labels, to read it only once."""
+    if isinstance(examples, data.Examples):
+        return examples.fingerprint
+    return "labels " + hashlib.sha256(np.asarray(examples.labels, "<i4").tobytes()).hexdigest()[:16]
