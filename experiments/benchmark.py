@@ -13,7 +13,7 @@ from absl import flags
 
 from experiments import commandline, configuration, stages
 from genjax import report
-from genjax.report import relation_words
+from genjax.report import networks, relation_words
 from genjax.report import relations as relations_report
 from genjax.statistics import analysis as analyses
 
@@ -96,7 +96,7 @@ def write(output, measured, found, related, card):
 
 def summarise(population, found, related, output, written) -> None:
     """Print the conclusions, short tables and the paths."""
-    warnings = report.practical.training_sentences(population)
+    warnings = networks.training_sentences(population)
     said = [related] if isinstance(related, str) else relation_words.conclusions(related)
     for sentence in [*warnings, *report.words.conclusions(found), *said]:
         print(f"- {sentence}")

@@ -10,11 +10,11 @@ import pandas as pd
 
 from genjax.metrics.protocol import Protocol
 from genjax.metrics.testbed import Testbed
-from genjax.report import figures_practical, figures_training, page, words
+from genjax.report import figures_practical, figures_training, networks, page, words
 from genjax.report.page import Section, Table
 from genjax.report.storage import Figure, OutputFolder
 from genjax.statistics.analysis import Analysis, FamilyAnalysis, GridAnalysis
-from genjax.training import Population, segment
+from genjax.training import Population
 
 PAGE = "report.html"
 _ALONG = {"size": "model size", "ssim": "SSIM", "novel_share": "novel share"}
@@ -54,26 +54,12 @@ def write_population(
         _metric_section(output, analysis.families),
         _trade_off_section(output, analysis),
         _protocol_section(output, analysis.protocols),
-        _training_section(output, population),
-        _shift_section(output, bed, protocols),
+        networks.section(output, population),
+        _shift_section(output, bed, protocols, population),
     ]
-    said = [*training_sentences(population), *words.conclusions(analysis), *sentences]
+    said = [*networks.training_sentences(population), *words.conclusions(analysis), *sentences]
     text = page.render(title, said, [*own, *sections], card)
     return {"page": output.write_text(PAGE, text), "figures": output.path / "figures"}
-
-
-def training_sentences(population: Population) -> list[str]:
-    """Say it when networks ended without reaching the threshold that was to stop them."""
-    asked = [g for g in population.groups if g.training.stop == "cross_entropy"]
-    missed = [(g, g.status != segment.REACHED) for g in asked]
-    count, total = sum(int(m.sum()) for _, m in missed), sum(len(g.seeds) for g in asked)
-    if not count:
-        return []
-    lowest = min(float(np.min(g.last("accuracy")[m])) for g, m in missed if m.any())
-    return [
-        f"{count} of {total} networks did not reach the training loss that was asked for (lowest "
-        f"training accuracy {lowest:.3f}): what follows compares networks not trained alike."
-    ]
 
 
 def write_grids(
@@ -104,8 +90,8 @@ def _metric_section(output: OutputFolder, families: Mapping[str, Any]) -> Sectio
             "marginals",
             lambda narrow: figures_practical.marginals(families, narrow=narrow),
             "Mean error (solid) and mean kappa distance (dashed) along each axis, averaged over "
-            "the two others; bands are intervals over seeds and classes; the star is the trade-off "
-            "point, the diamond the point without data.",
+            f"the two others{_bands(families)}; the star is the trade-off point, the diamond the "
+            "point without data.",
         ),
         _draw(
             output,
@@ -120,10 +106,19 @@ def _metric_section(output: OutputFolder, families: Mapping[str, Any]) -> Sectio
     )
     return Section(
         "The practical metric",
+        paragraphs=words.shapes(families),
         figures=drawn,
         tables=[grand_means_table(families)],
         note=note,
     )
+
+
+def _bands(families: Mapping[str, Any]) -> str:
+    """Say what the bands are, where there are any."""
+    found = [one.intervals.factors for one in families.values() if isinstance(one, FamilyAnalysis)]
+    if not found:
+        return ""
+    return f"; bands are intervals over {' and '.join(max(found, key=len))}"
 
 
 def grand_means_table(families: Mapping[str, Any]) -> Table:
@@ -257,12 +252,14 @@ def _grid_trade_off_section(output: OutputFolder, grids: Mapping[str, GridAnalys
 
 
 def _protocol_section(output: OutputFolder, table: pd.DataFrame) -> Section:
+    over = " or ".join(table["over"].unique())
+    unit = over.replace("seeds", "seed").replace("classes", "class")
     figure = _draw(
         output,
         "protocols",
         lambda narrow: figures_practical.protocol_differences(table, narrow=narrow),
         "Mean error under each way of reading a network, from the paper's choices to the clean "
-        "ones one at a time, and for heads that train nothing; intervals over seeds.",
+        f"ones one at a time, and for heads that train nothing; intervals over {over}.",
     )
     rows = [
         [
@@ -281,50 +278,14 @@ def _protocol_section(output: OutputFolder, table: pd.DataFrame) -> Section:
         "What the paper's choices change",
         figures=[figure],
         tables=[Table("Protocols", columns, rows)],
-        note="Differences are paired by seed. The paper's probe reads labelled images of the novel "
-        "classes and stops on the test split; only its novel test images are augmented.",
+        note=f"Differences are paired by {unit}. The paper's probe reads labelled images of the "
+        "novel classes and stops on the test split; only its novel test images are augmented.",
     )
 
 
-def _training_section(output: OutputFolder, population: Population) -> Section:
-    curves = {
-        f"{g.network.family}, {g.cost.parameters:,}": (
-            g.history_steps,
-            np.asarray(g.history.loss).T,
-            np.asarray(g.history.accuracy).T,
-        )
-        for g in population.groups
-    }
-    thresholds = {
-        g.training.threshold for g in population.groups if g.training.stop == "cross_entropy"
-    }
-    threshold = thresholds.pop() if len(thresholds) == 1 else None
-    figure = _draw(
-        output,
-        "training",
-        lambda narrow: figures_training.training_curves(curves, threshold, narrow=narrow),
-        "Training of every group: median over the networks still running, band from the smallest "
-        "to the largest; mean cross-entropy over the training set in nats, and accuracy.",
-    )
-    rows = [
-        [
-            g.network.name,
-            g.cost.parameters,
-            g.cost.flops,
-            len(g.seeds),
-            int(np.sum(g.status == segment.DIVERGED)),
-            float(np.min(g.last("accuracy"))),
-            float(np.mean(g.last("validation_accuracy"))),
-            float(np.median(g.stop_step)),
-        ]
-        for g in population.groups
-    ]
-    columns = ["model", "parameters", "FLOPs per image", "networks", "diverged"]
-    columns += ["lowest train accuracy", "mean validation accuracy", "median steps"]
-    return Section("Training", figures=[figure], tables=[Table("Groups", columns, rows)])
-
-
-def _shift_section(output: OutputFolder, bed: Testbed, protocols: Sequence[Protocol]) -> Section:
+def _shift_section(
+    output: OutputFolder, bed: Testbed, protocols: Sequence[Protocol], population: Population
+) -> Section:
     found = bed.calibration
     order = np.argsort(found.targets)
     figure = _draw(
@@ -339,17 +300,10 @@ def _shift_section(output: OutputFolder, bed: Testbed, protocols: Sequence[Proto
         [float(v) for v in row]
         for row in zip(found.targets, found.achieved, found.spread, found.strengths, strict=True)
     ]
-    names = bed.test.class_names
-    seen = ", ".join(names[c] for c in bed.classes.seen)
-    novel = ", ".join(names[c] for c in bed.classes.novel)
     columns = ["target SSIM", "achieved mean", "std over images", "strength"]
     return Section(
         "The testbed",
-        paragraphs=[
-            f"Networks were trained on the classes {seen}; novel classes are {novel}.",
-            f"{len(bed.train.labels)} training, {len(bed.validation.labels)} validation and "
-            f"{len(bed.test.labels)} test images of {bed.train.name}.",
-        ],
+        paragraphs=networks.testbed_sentences(bed, population),
         figures=[figure],
         tables=[
             Table("Levels of the shift", columns, rows),

@@ -260,10 +260,10 @@ def _comparison_sentence(comparison: Comparison) -> str:
     (a, b), (mean_a, mean_b) = comparison.names, comparison.means
     gap = bracket(*comparison.difference)
     tests = f"paired t-test {_p(comparison.t_pvalue)}, Wilcoxon {_p(comparison.wilcoxon_pvalue)}"
-    shared = (
-        f"mean errors {mean_a:.3f} ({a}) and {mean_b:.3f} ({b}), {a} minus {b} "
-        f"{gap} over {comparison.pairs} paired seeds"
-    )
+    shared = f"mean errors {mean_a:.3f} ({a}) and {mean_b:.3f} ({b}), {a} minus {b} {gap} over "
+    if comparison.pairs == 1:
+        return _one_pair(comparison, shared)
+    shared += f"{comparison.pairs} paired seeds"
     if comparison.over_classes is not None:
         wide = comparison.over_classes
         digits = resolving(*wide[1:])
@@ -283,6 +283,18 @@ def _comparison_sentence(comparison: Comparison) -> str:
             " Both intervals take the split into seen and novel classes and the images as given."
         )
     return text + _doubt(comparison)
+
+
+def _one_pair(comparison: Comparison, shared: str) -> str:
+    """Say what one network per size and family allows: an interval over classes."""
+    a, b = comparison.names
+    lead = f"{a} and {b} cannot be told apart"
+    if comparison.excludes_zero:
+        lead = f"{comparison.winner} generalizes better than {b if comparison.winner == a else a}"
+    return (
+        f"{lead}: {shared}classes, for these very networks; there is one per size, and nothing "
+        "is known of other seeds."
+    )
 
 
 def _intervals(comparison: Comparison) -> str:

@@ -1,8 +1,12 @@
 """What the numbers say, in sentences made by rule, most important first."""
 
+from collections.abc import Mapping
+
 from genjax.metrics.practical_grid import Axes, Grid
 from genjax.report import sentences as say
-from genjax.statistics.analysis import Analysis, GridAnalysis
+from genjax.report import shape_words
+from genjax.report.phrases import join
+from genjax.statistics.analysis import Analysis, FamilyAnalysis, GridAnalysis
 
 CONVERGED = 0.9
 """Share of bootstrap draws that must converge for an interval to pass without a warning."""
@@ -11,10 +15,11 @@ CONVERGED = 0.9
 def conclusions(analysis: Analysis) -> list[str]:
     """Say what an analysis shows, most important first.
 
-    Which family generalizes better and whether the interval excludes zero; how far robustness and
-    novelty carry each; how much of each trade-off point is prior; what kappa adds; what the paper's
-    choices change; what was left out. Brackets hold the intervals of the analysis. What else there
-    is to say about the trade-off points is in `details`.
+    Which family generalizes better and whether the interval excludes zero; what the intervals do
+    not cover; how far robustness and novelty carry each; how much of each trade-off point is prior;
+    what kappa adds; what the paper's choices change; what was left out. Brackets hold the intervals
+    of the analysis. What else there is to say about the trade-off points is in `details`, about the
+    shapes of the paper's figure in `shapes`.
 
     Example:
         >>> import pandas as pd
@@ -27,6 +32,7 @@ def conclusions(analysis: Analysis) -> list[str]:
     if len(families) == 1:
         name, only = next(iter(families.items()))
         sentences.append(say.only_sentence(name, only.intervals.grand_means["error_mean"]))
+    sentences += _coverage(analysis)
     sentences += [
         say.reach_sentence(name, family.reach, _axes(family.whole.grid))
         for name, family in families.items()
@@ -47,6 +53,21 @@ def conclusions(analysis: Analysis) -> list[str]:
     sentences += say.paper_sentences(analysis.protocols)
     sentences += _paper_order(analysis)
     return [sentence for sentence in [*sentences, *analysis.dropped] if sentence]
+
+
+def shapes(families: Mapping[str, FamilyAnalysis | GridAnalysis]) -> list[str]:
+    """Say of every family with intervals whether its error moves as in the paper's figure 2.
+
+    Example:
+        >>> shapes({})
+        []
+    """
+    return [
+        sentence
+        for name, found in families.items()
+        if isinstance(found, FamilyAnalysis)
+        for sentence in shape_words.shape_sentences(name, found.intervals)
+    ]
 
 
 def details(analysis: Analysis) -> list[str]:
@@ -94,6 +115,20 @@ def grid_conclusions(name: str, grid_analysis: GridAnalysis) -> list[str]:
         f"No other cell beats {front} of the {error.size} cells in error, SSIM, share of novel "
         "classes and size at once (Pareto front).",
         "The grid has no replicates, so no number here has an interval.",
+    ]
+
+
+def _coverage(analysis: Analysis) -> list[str]:
+    """Say it where intervals are over classes alone."""
+    alone = [n for n, f in analysis.families.items() if "seeds" not in f.intervals.factors]
+    if not alone:
+        return []
+    who = "" if len(alone) == len(analysis.families) else f"Of {join(alone)} "
+    lead = f"{who}there is one network per size"
+    return [
+        f"{lead[:1].upper()}{lead[1:]}: intervals are over classes, each with its images, and over "
+        "nothing else. Whether the same training with another seed would give the same is not in "
+        "them."
     ]
 
 

@@ -179,14 +179,14 @@ def test_the_papers_choices():
     assert say.paper_sentences(protocols(0.1, 0.0, 0.0, 0.5).iloc[1:]) == []
 
 
-def family(shift, seed=0, converged=None):
+def family(shift, seed=0, converged=None, seeds=4):
     """A family whose error rises with everything hard; the numbers are computed, not made up."""
     rng = np.random.default_rng(seed)
     error = np.clip(
         shift
         + 0.1 * AXES.novel_share[None, None, None, :, None]
         + 0.3 * (1 - AXES.ssim[None, None, :, None, None])
-        + 0.05 * rng.random((2, 4, 3, 3, 5)),
+        + 0.05 * rng.random((2, seeds, 3, 3, 5)),
         0,
         1,
     )
@@ -264,3 +264,27 @@ def test_sensitivity_names_the_setting_and_the_failures():
         "0.05 in SSIM (penalty), 0.20 in share of novel classes (size scale) and 20,160 in size "
         "(penalty)."
     )
+
+
+def test_one_network_per_size_is_told_and_no_seeds_are_claimed():
+    gap = pair(("cnn", "mlp"), -0.12, -0.08, p=(NAN, NAN), pairs=1)
+    (text,) = say.comparison_sentences([gap])
+    assert text == (
+        "cnn generalizes better than mlp: mean errors 0.300 (cnn) and 0.400 (mlp), cnn minus mlp "
+        f"{MINUS}0.100 [{MINUS}0.120, {MINUS}0.080] over classes, for these very networks; there "
+        "is one per size, and nothing is known of other seeds."
+    )
+    (text,) = say.comparison_sentences([pair(("a", "b"), -0.1, 0.2, p=(NAN, NAN), pairs=1)])
+    assert text.startswith("a and b cannot be told apart: ")
+    assert "nan" not in text
+    several, alone = family(0.1), family(0.2, seeds=1)
+    found = "\n".join(
+        words.conclusions(Analysis({"cnn": alone}, {}, [], protocols(0.1, 0, 0, 0.5)[1:], []))
+    )
+    assert "There is one network per size: intervals are over classes" in found
+    mixed = Analysis({"cnn": several, "mlp": alone}, {}, [], protocols(0.1, 0, 0, 0.5)[1:], [])
+    assert "Of mlp there is one network per size: intervals are" in "\n".join(
+        words.conclusions(mixed)
+    )
+    none = Analysis({"cnn": several}, {}, [], protocols(0.1, 0, 0, 0.5)[1:], [])
+    assert "one network per size" not in "\n".join(words.conclusions(none))
