@@ -1,4 +1,4 @@
-"""The main job: train a population, measure the practical generalization metric, report.
+"""The main job: train a population or load one, measure the practical metric, report.
 
 Question: which family of networks generalizes better, over model size, robustness and share of
 novel classes, how sure is that, and which measure of a network predicts it?
@@ -24,7 +24,7 @@ COMPLETE = commandline.COMPLETE
 
 def main() -> None:
     """Run every stage that is not done yet, and say what came out."""
-    config = FLAGS.config
+    config = stages.resolved(FLAGS.config)
     plain = configuration.as_plain(config)
     output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
     if not FLAGS.overwrite and output.prepare(plain) == "complete":
@@ -39,7 +39,7 @@ def main() -> None:
     card = {
         "config": plain,
         "data_fingerprint": ready.plan.examples.fingerprint,
-        "seeds": list(range(config.sweep.seeds)),
+        "seeds": list(range(config.sweep.seeds)) if stages.trains(config) else [],
         "wall_times": {},
         "command": " ".join(sys.argv),
         "started": started,
@@ -63,12 +63,22 @@ def main() -> None:
     summarise(measured.population, found, related, output, written)
 
 
+def conclusions(population, found, related) -> list[str]:
+    """Return what is said below the conclusions of the metric.
+
+    Of networks trained elsewhere the question is whether what was published holds for them, too.
+    """
+    elsewhere = any(group.training is None for group in population.groups)
+    shapes = report.words.shapes(found.families) if elsewhere else []
+    said = [related] if isinstance(related, str) else relation_words.conclusions(related)
+    return [*shapes, *said]
+
+
 def write(output, measured, found, related, card):
     """Write tables, figures, the page, and the run card last."""
     begun = time.monotonic()
-    said, sections, tables = [related], [], {}
+    sections, tables = [], {}
     if not isinstance(related, str):
-        said = relation_words.conclusions(related)
         sections = relations_report.section(output, related)
         tables = relations_report.write_tables(output, related)
     output.write_parquet("protocols.parquet", found.protocols)
@@ -82,7 +92,7 @@ def write(output, measured, found, related, card):
         measured.plan.protocols,
         complete,
         title=f"{TITLE}: {measured.plan.examples.name}",
-        sentences=said,
+        sentences=conclusions(measured.population, found, related),
         sections=sections,
     )
     written = {**tables, **written}
@@ -97,7 +107,7 @@ def write(output, measured, found, related, card):
 def summarise(population, found, related, output, written) -> None:
     """Print the conclusions, short tables and the paths."""
     warnings = networks.training_sentences(population)
-    said = [related] if isinstance(related, str) else relation_words.conclusions(related)
+    said = conclusions(population, found, related)
     for sentence in [*warnings, *report.words.conclusions(found), *said]:
         print(f"- {sentence}")
     table = report.practical.grand_means_table(found.families)

@@ -24,14 +24,14 @@ class Plan(NamedTuple):
         examples: all classes.
         splits: train, validation, test.
         classes: seen and novel.
-        sweep: what to train.
+        sweep: what to train; None where networks were trained elsewhere.
         protocols: how heads are read.
     """
 
     examples: data.Examples
     splits: Splits
     classes: ClassSplit
-    sweep: SweepConfig
+    sweep: SweepConfig | None
     protocols: tuple[Protocol, ...]
 
 
@@ -87,16 +87,7 @@ def plan(config: Any) -> Plan:
     fields.check_names(config, benchmark.get_config())
     sweep = sweep_config(config)
     named = protocols(config)
-    if config.testbed.shift not in shifts.names():
-        raise errors.ShiftError(
-            errors.suggest("testbed.shift", config.testbed.shift, shifts.names())
-        )
     fields.check(config)
-    if max(config.testbed.levels) < 1:
-        raise errors.InvalidInputError(
-            f"testbed.levels: found {tuple(config.testbed.levels)}; 1.0 (untouched) must be "
-            "one of them."
-        )
     examples = data.load(config.data.source, data_dir=config.data.folder or None, stream=False)
     assert isinstance(examples, data.Examples)  # not streamed
     seen = config.data.seen
@@ -121,12 +112,17 @@ def plan(config: Any) -> Plan:
         for part, limit in zip(whole, limits, strict=True)
     )
     chosen = Splits(*parts)
-    _check_shots(named, examples, chosen)
+    check_shots(named, examples, chosen)
     fields.check_sizes(sweep, examples.image_shape, len(classes.seen))
     return Plan(examples, chosen, classes, sweep, named)
 
 
-def _check_shots(named: Sequence[Protocol], examples: data.Examples, chosen: Splits) -> None:
+def check_shots(named: Sequence[Protocol], examples: data.Examples, chosen: Splits) -> None:
+    """Refuse heads that want more labelled images of a class than there are.
+
+    Raises:
+        SplitError: naming the class with the fewest.
+    """
     counts = np.bincount(examples.labels[chosen.train], minlength=examples.num_classes)
     shots = max(head.shots or 0 for head in named)
     if shots > counts.min():

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from genjax import errors, models
+from genjax.data import shifts
 from genjax.training import SweepConfig
 
 _FREE = ("data.seen", "sweep.hyper")
@@ -86,21 +87,12 @@ def check_names(config: Any, like: Any, path: str = "") -> None:
 
 
 def check(config: Any) -> None:
-    """Refuse axes of the grid and settings of the statistics that nothing can be computed from.
+    """Refuse what nothing can be trained or computed from.
 
     Raises:
         GenjaxError: naming the field, what was found and what is allowed.
     """
-    levels = _axis("testbed.levels", config.testbed.levels)
-    if not all(-1 < level <= 1 for level in levels):
-        raise errors.ShiftError(f"testbed.levels: found {levels}; allowed is -1 < SSIM <= 1.")
-    counts = _axis("testbed.novel_counts", config.testbed.novel_counts)
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
-        raise errors.SplitError(
-            f"testbed.novel_counts: found {counts}; allowed are whole numbers from 0."
-        )
-    if list(counts) != sorted(counts):
-        raise errors.SplitError(f"testbed.novel_counts: found {counts}; they must ascend.")
+    check_grid(config)
     if isinstance(config.data.seen, int) and config.data.seen < 2:
         raise errors.SplitError(
             f"data.seen: found {config.data.seen}; a head needs at least 2 classes to choose from."
@@ -112,6 +104,37 @@ def check(config: Any) -> None:
             f"sweep.hyper.{several[0]}: found {settings[several[0]]}; the practical metric takes "
             "one setting (its replicates are seeds, and a grid would count settings as seeds)."
         )
+    for name in ("train_examples", "test_examples"):
+        if config.data[name] < 0:
+            raise errors.SplitError(
+                f"data.{name}: found {config.data[name]}; allowed are whole numbers from 0 (all)."
+            )
+
+
+def check_grid(config: Any) -> None:
+    """Refuse axes of the grid and settings of the statistics that nothing can be computed from.
+
+    Raises:
+        GenjaxError: naming the field, what was found and what is allowed.
+    """
+    if config.testbed.shift not in shifts.names():
+        raise errors.ShiftError(
+            errors.suggest("testbed.shift", config.testbed.shift, shifts.names())
+        )
+    levels = _axis("testbed.levels", config.testbed.levels)
+    if not all(-1 < level <= 1 for level in levels):
+        raise errors.ShiftError(f"testbed.levels: found {levels}; allowed is -1 < SSIM <= 1.")
+    if max(levels) < 1:
+        raise errors.InvalidInputError(
+            f"testbed.levels: found {levels}; 1.0 (untouched) must be one of them."
+        )
+    counts = _axis("testbed.novel_counts", config.testbed.novel_counts)
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise errors.SplitError(
+            f"testbed.novel_counts: found {counts}; allowed are whole numbers from 0."
+        )
+    if list(counts) != sorted(counts):
+        raise errors.SplitError(f"testbed.novel_counts: found {counts}; they must ascend.")
     if config.statistics.draws < 1:
         raise errors.InvalidInputError(
             f"statistics.draws: found {config.statistics.draws}; at least 1 is needed."
@@ -125,11 +148,6 @@ def check(config: Any) -> None:
         raise errors.SplitError(
             f"data.fractions: found {fractions}; train, validation and test are all needed."
         )
-    for name in ("train_examples", "test_examples"):
-        if config.data[name] < 0:
-            raise errors.SplitError(
-                f"data.{name}: found {config.data[name]}; allowed are whole numbers from 0 (all)."
-            )
 
 
 def check_sizes(sweep: SweepConfig, image_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -138,13 +156,13 @@ def check_sizes(sweep: SweepConfig, image_shape: tuple[int, int, int], num_class
     Raises:
         InvalidInputError: a model cannot be made, a family has one size only, or one size twice.
     """
-    sizes: dict[str, list[int]] = {}
+    found = []
     for model in sweep.models:
         try:
             network = models.create(
                 model.name, image_shape=image_shape, num_classes=num_classes, **model.options
             )
-            sizes.setdefault(network.family, []).append(models.cost(network).parameters)
+            found.append((network.family, models.cost(network).parameters))
         except errors.GenjaxError:
             raise
         except (TypeError, ValueError, AttributeError) as error:
@@ -153,9 +171,25 @@ def check_sizes(sweep: SweepConfig, image_shape: tuple[int, int, int], num_class
                 f"sweep.models: {model.name} with options {dict(model.options)} makes no network "
                 f"({first})."
             ) from error
+    check_family_sizes("sweep.models", found)
+
+
+def check_family_sizes(field: str, networks: Sequence[tuple[str, int]]) -> None:
+    """Refuse families that do not span an axis of sizes.
+
+    Args:
+        field: that names the networks.
+        networks: family and number of parameters of each.
+
+    Raises:
+        InvalidInputError: a family has one size only, or one size twice.
+    """
+    sizes: dict[str, list[int]] = {}
+    for family, parameters in networks:
+        sizes.setdefault(family, []).append(parameters)
     for family, found in sizes.items():
         if len(set(found)) < len(found) or len(found) < 2:
             raise errors.InvalidInputError(
-                f"sweep.models: family '{family}' has {', '.join(map(str, found))} parameters; the "
+                f"{field}: family '{family}' has {', '.join(map(str, found))} parameters; the "
                 "size axis needs at least two different sizes, none of them twice."
             )

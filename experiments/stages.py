@@ -1,4 +1,4 @@
-"""The stages that experiments share: train a population and measure it, saving as they go."""
+"""The stages that experiments share: get a population and measure it, saving as they go."""
 
 import concurrent.futures
 import shutil
@@ -11,7 +11,7 @@ import jax
 import xarray as xr
 
 import genjax
-from experiments import configuration
+from experiments import configuration, pretrained
 from genjax import errors, report, training
 from genjax.metrics import recorded, testbed
 from genjax.statistics.relations import Relations, relate
@@ -41,27 +41,48 @@ class Ready(NamedTuple):
 
     Attributes:
         plan: the checked configuration.
-        data: what the networks see.
+        data: what the networks are to be trained on; None where they were trained elsewhere.
         bed: the testbed.
         seconds: wall time per stage.
+        population: networks that were trained elsewhere; None where they are to be trained.
     """
 
     plan: configuration.Plan
-    data: TrainingData
+    data: TrainingData | None
     bed: testbed.Testbed
     seconds: Mapping[str, float]
+    population: Population | None = None
+
+
+def trains(config: Any) -> bool:
+    """Return whether a configuration trains its networks, instead of naming their weights."""
+    return "networks" not in config
+
+
+def resolved(config: Any) -> Any:
+    """Return the configuration with whatever it takes from the environment.
+
+    Raises:
+        InvalidInputError: something is missing there.
+    """
+    return config if trains(config) else pretrained.resolved(config)
 
 
 def prepare(config: Any) -> Ready:
     """Load and check everything and calibrate the shift; nothing is trained or written."""
     seconds = {}
     started = time.monotonic()
-    plan = configuration.plan(config)
-    data = TrainingData(
-        testbed.seen_only(plan.examples.take(plan.splits.train), plan.classes),
-        testbed.seen_only(plan.examples.take(plan.splits.validation), plan.classes),
-    )
-    training.check(plan.sweep, data, jax.random.key(config.seed))
+    data = population = None
+    if trains(config):
+        plan = configuration.plan(config)
+        assert plan.sweep is not None
+        data = TrainingData(
+            testbed.seen_only(plan.examples.take(plan.splits.train), plan.classes),
+            testbed.seen_only(plan.examples.take(plan.splits.validation), plan.classes),
+        )
+        training.check(plan.sweep, data, jax.random.key(config.seed))
+    else:
+        plan, population = pretrained.load(config)
     seconds["load"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -70,15 +91,19 @@ def prepare(config: Any) -> Ready:
         bed = configuration.build_testbed(config, plan)
         advance(1, 1, f"calibrated {config.testbed.shift}")
     seconds["testbed"] = time.monotonic() - started
-    return Ready(plan, data, bed, seconds)
+    return Ready(plan, data, bed, seconds, population)
 
 
 def train_and_measure(config: Any, ready: Ready, output: report.storage.OutputFolder) -> Measured:
     """Run every stage up to the cells; a second run goes on where the first one stopped."""
     plan, bed, seconds = ready.plan, ready.bed, dict(ready.seconds)
-    started = time.monotonic()
-    population = _train(config, plan, ready.data, output)
-    seconds["train"] = time.monotonic() - started
+    population = ready.population
+    if population is None:
+        started = time.monotonic()
+        population = _train(config, plan, ready.data, output)
+        seconds["train"] = time.monotonic() - started
+    else:
+        output.write_parquet("networks.parquet", population.table())
 
     started = time.monotonic()
     cells = _measure(config, plan, population, bed, output)

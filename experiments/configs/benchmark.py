@@ -8,17 +8,22 @@ Expected: every network reaches train accuracy > 0.99; mean error falls with SSI
   novel share; Pearson correlation of the kappa and error marginals above 0.99.
 Command: python -m experiments.benchmark --config=experiments/configs/benchmark.py:digits
 
-Variants: digits (default), fashion_mnist, cifar10, cifar100, smoke.
+Variants: digits (default), fashion_mnist, cifar10, cifar100, smoke; pretrained trains nothing and
+reads weight files instead (see experiments/configs/pretrained.py).
 """
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("digits", "fashion_mnist", "cifar10", "cifar100", "smoke")
+from experiments.configs import pretrained
+
+VARIANTS = ("digits", "fashion_mnist", "cifar10", "cifar100", "smoke", "pretrained")
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"variant: unknown name '{variant}'. Allowed: {', '.join(VARIANTS)}.")
+    if variant == "pretrained":
+        return pretrained.get_config().lock()
     config = _digits()
     if variant != "digits":
         globals()[f"_{variant}"](config)

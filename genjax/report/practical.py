@@ -51,7 +51,7 @@ def write_population(
         sections: of others, below the own ones.
     """
     own = [
-        _metric_section(output, analysis.families),
+        _metric_section(output, analysis.families, sentences),
         _trade_off_section(output, analysis),
         _protocol_section(output, analysis.protocols),
         networks.section(output, population),
@@ -83,7 +83,9 @@ def write_grids(
     return {"page": output.write_text(PAGE, text), "figures": output.path / "figures"}
 
 
-def _metric_section(output: OutputFolder, families: Mapping[str, Any]) -> Section:
+def _metric_section(
+    output: OutputFolder, families: Mapping[str, Any], said: Sequence[str] = ()
+) -> Section:
     drawn = [
         _draw(
             output,
@@ -106,7 +108,7 @@ def _metric_section(output: OutputFolder, families: Mapping[str, Any]) -> Sectio
     )
     return Section(
         "The practical metric",
-        paragraphs=words.shapes(families),
+        paragraphs=[shape for shape in words.shapes(families) if shape not in said],
         figures=drawn,
         tables=[grand_means_table(families)],
         note=note,
