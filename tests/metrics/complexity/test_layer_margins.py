@@ -1,0 +1,184 @@
+"""Margins at every tap against finite differences and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import matplotlib.cbook
+import numpy as np
+import pytest
+
+from genjax import models
+from genjax.metrics import complexity
+from genjax.metrics.complexity import layer_margins, tap_gradients
+from genjax.metrics.complexity.contract import Labelled
+
+MODELS = {
+    "mlp": {"widths": (5, 6)},
+    "cnn": {"channels": (3, 4)},
+    "resnet": {"depth": 8, "width": 0.25},
+    "vit": {"patch": 4, "width": 8, "depth": 1, "heads": 2},
+}
+
+
+def network_and_params(family, seed=0):
+    network = models.create(family, image_shape=(8, 8, 1), num_classes=4, **MODELS[family])
+    return network, network.fold(*network.init(jax.random.key(seed)))
+
+
+def some_images(count, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.random((count, 8, 8, 1), np.float32), rng.integers(0, 4, count).astype(np.int32)
+
+
+def in_float64(params):
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), params)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_nothing_added_changes_nothing_and_every_tap_is_found(family):
+    network, params = network_and_params(family)
+    images, _ = some_images(3)
+    opened = tap_gradients.perturbed(network, params, images)
+    logits, activations = opened.apply(params, images, {})
+    taps = network.taps(params, images)
+    # An MLP's last block is its features.
+    missing = {"block2"} if family == "mlp" else set()
+    assert list(opened.places) == ["input", *(name for name in taps if name not in missing)]
+    np.testing.assert_array_equal(logits, network.apply(params, images))
+    for name in set(taps) - missing:
+        np.testing.assert_array_equal(activations[name], taps[name])
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_gradients_at_taps_agree_with_finite_differences(family):
+    network, params = network_and_params(family)
+    images, _ = some_images(2)
+    with jax.enable_x64(True):
+        params, images = in_float64(params), jnp.asarray(images, jnp.float64)
+        opened = tap_gradients.perturbed(network, params, images)
+        weights = np.random.default_rng(3).normal(size=(2, 4))
+
+        def weighted(added):
+            return jnp.sum(opened.apply(params, images, added)[0] * weights)
+
+        zeros = {n: jnp.zeros(p.shape, p.dtype) for n, p in opened.places.items()}
+        gradients = jax.grad(weighted)(zeros)
+        for name, gradient in gradients.items():
+            direction = np.random.default_rng(4).normal(size=gradient.shape)
+            ahead, behind = (weighted({name: s * 1e-6 * direction}) for s in (1, -1))
+            expected = (ahead - behind) / 2e-6
+            np.testing.assert_allclose(np.sum(gradient * direction), expected, rtol=1e-5)
+
+
+def test_features_of_an_mlp_have_the_closed_form():
+    network, params = network_and_params("mlp")
+    images, labels = some_images(40)
+    found = layer_margins.layer_margins(network, params, images, labels)["features"]
+    features = np.asarray(network.taps(params, images)["features"], np.float64)
+    kernel = np.asarray(params["output"]["kernel"], np.float64)
+    logits = features @ kernel + np.asarray(params["output"]["bias"], np.float64)
+    expected = []
+    for row, label in zip(logits, labels, strict=True):
+        other = max((j for j in range(4) if j != label), key=lambda j: row[j])
+        slope = np.sum((kernel[:, label] - kernel[:, other]) ** 2)
+        expected.append((row[label] - row[other]) / np.sqrt(1e-6 + slope))
+    expected = np.array(expected) / np.sqrt(features.var(axis=0).sum())
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_pieces_make_no_difference(family):
+    network, params = network_and_params(family)
+    images, labels = some_images(30)
+    whole = layer_margins.layer_margins(network, params, images, labels)
+    pieces = layer_margins.layer_margins(network, params, images, labels, chunk=10)
+    assert list(whole) == list(pieces)
+    for name, margins in whole.items():
+        np.testing.assert_allclose(pieces[name], margins, rtol=2e-3, atol=1e-5)
+
+
+def test_the_first_examples_are_read_where_pieces_do_not_divide_them():
+    network, params = network_and_params("mlp")
+    images, labels = some_images(31)
+    found = layer_margins.layer_margins(network, params, images, labels, chunk=10)
+    first = layer_margins.layer_margins(network, params, images[:28], labels[:28])
+    np.testing.assert_allclose(found["block1"], first["block1"], rtol=1e-4, atol=1e-6)
+
+
+def measured(network, params, images, labels):
+    data = complexity.MeasureData(Labelled(images, labels), train_size=len(labels))
+    trained = complexity.Trained(params, None, None, None, None, None, 0)
+    found, _ = complexity.compute(["layer_margins"], network, trained, data, jax.random.key(0))
+    return {name: float(pair[0]) for name, pair in found.items()}
+
+
+def test_rescaling_layers_and_logits_changes_nothing():
+    network, params = network_and_params("mlp")
+    images, labels = some_images(40)
+    moved = jax.tree.map(jnp.array, params)
+    for name in ("kernel", "bias"):
+        moved["dense1"][name] *= 3.0
+        moved["dense2"][name] *= 3.0 if name == "bias" else 1.0
+        moved["output"][name] *= 5.0
+    moved["output"]["bias"] = 15.0 * params["output"]["bias"]
+    before = measured(network, params, images, labels)
+    after = measured(network, moved, images, labels)
+    assert len(before) == 20
+    for name, amount in before.items():
+        assert after[name] == pytest.approx(amount, rel=1e-3), name
+
+
+def test_signature_is_that_of_a_box_plot():
+    for seed in range(5):
+        margins = np.random.default_rng(seed).standard_cauchy(101)
+        box = matplotlib.cbook.boxplot_stats(margins)[0]
+        expected = [box[k] for k in ("whislo", "q1", "med", "q3", "whishi")]
+        with jax.enable_x64(True):
+            np.testing.assert_allclose(layer_margins.margin_signature(margins), expected)
+
+
+def test_places_and_statistics_are_those_of_the_margins():
+    network, params = network_and_params("cnn")
+    images, labels = some_images(40)
+    margins = layer_margins.layer_margins(network, params, images, labels)
+    assert list(margins) == ["input", "block1", "block2", "features"]
+    found = measured(network, params, images, labels)
+    medians = [np.median(m) for m in margins.values()]
+    expected = {"input": medians[0], "first": medians[1], "last": medians[3]}
+    expected["mean"] = np.mean(medians[1:])
+    for place, amount in expected.items():
+        assert found[f"layer_margin_median_{place}"] == pytest.approx(amount, rel=1e-4)
+
+
+def test_a_tap_beside_the_way_to_the_logits_is_left_out():
+    network, params = network_and_params("mlp")
+    aside = network._replace(taps=lambda p, x: {"aside": x.mean(axis=(1, 2)), **network.taps(p, x)})
+    images, _ = some_images(3)
+    found = tap_gradients.perturbed(aside, params, images)
+    assert list(found.places) == ["input", "block1", "features"]
+
+
+def test_an_activation_that_never_changes_is_refused(digits):
+    del digits
+    network, params = network_and_params("mlp")
+    dead = jax.tree.map(jnp.array, params)
+    dead["dense1"]["kernel"] *= 0.0
+    images, labels = some_images(40)
+    found = measured(network, dead, images, labels)
+    for place in ("first", "last", "mean"):
+        assert np.isnan(found[f"layer_margin_median_{place}"])
+
+
+@pytest.mark.parametrize("family", ["mlp", "vit"])
+def test_jit_and_vmap_change_nothing(family):
+    network, params = network_and_params(family)
+    _, other = network_and_params(family, seed=5)
+    images, labels = some_images(20)
+
+    def stacked(params):
+        found = layer_margins.layer_margins(network, params, images, labels)
+        return jnp.stack(list(found.values()))
+
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, other)
+    together = jax.jit(jax.vmap(stacked))(both)
+    for row, one in zip(together, (params, other), strict=True):
+        np.testing.assert_allclose(row, stacked(one), rtol=2e-3, atol=1e-5)
