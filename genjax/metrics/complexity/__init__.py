@@ -23,6 +23,7 @@ from genjax.metrics.complexity.contract import (
     Trained,
     measure_data,
 )
+from genjax.metrics.complexity.flatness import tolerated_noise
 from genjax.metrics.complexity.measuring import (
     GroupMeasures,
     Refused,
@@ -54,4 +55,5 @@ __all__ = [
     "passes",
     "sampled_error_bound",
     "select",
+    "tolerated_noise",
 ]
