@@ -15,7 +15,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments import commandline, foreign
-from genjax import models, report
+from genjax import report
 from genjax.metrics import evaluation
 from genjax.report import figures_evaluation
 
@@ -32,12 +32,12 @@ def define_flags() -> None:
 
 
 def result(
-    found: evaluation.Evaluation, loaded: models.ForeignNetwork, class_names: tuple[str, ...]
+    found: evaluation.Evaluation, given: foreign.Given, class_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return what evaluation.json holds."""
     numbers = {k: v for k, v in found._asdict().items() if k not in LEFT_OUT}
     where = {name: FLAGS[name].value for name in ("weights", "data")}
-    made = {"model": loaded.network.name, "preprocessing": loaded.preprocessing}
+    made = {"model": given.loaded.network.name, "preprocessing": given.preprocessing}
     return numbers | {"class_names": class_names} | made | where
 
 
@@ -74,7 +74,7 @@ def main() -> None:
         status="complete",
         started=started,
     )
-    written = write(output, found, result(found, loaded, examples.class_names))
+    written = write(output, found, result(found, given, examples.class_names))
     written["run card"] = output.write_run_card(card)
     interval = f"{found.accuracy:.4f} [{found.accuracy_low:.4f}, {found.accuracy_high:.4f}]"
     rows = [["accuracy", interval], *([name, getattr(found, name)] for name in SHOWN)]

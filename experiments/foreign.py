@@ -13,7 +13,7 @@ from genjax.errors import InvalidInputError
 from genjax.metrics import evaluation
 
 FLAGS = flags.FLAGS
-NAMES = ("weights", "model", "data", "data_folder", "split", "resize", "batch_size")
+NAMES = ("weights", "model", "data", "data_folder", "split", "resize", "mean", "std", "batch_size")
 
 
 class Given(NamedTuple):
@@ -22,11 +22,13 @@ class Given(NamedTuple):
     Attributes:
         loaded: the network, for images of the shape of the data.
         examples: of the part that was asked for.
+        preprocessing: all that is done to images, as they are read and inside the network.
         config: flags and digests, which tell one run from another.
     """
 
     loaded: models.ForeignNetwork
     examples: data.Examples | data.StreamedExamples
+    preprocessing: models.Preprocessing
     config: dict[str, Any]
 
 
@@ -38,6 +40,8 @@ def define_flags() -> None:
     flags.DEFINE_string("data_folder", None, "Where sets of tfds are prepared.")
     flags.DEFINE_enum("split", None, parts.PARTS, "Default: test if the data say which, or all.")
     flags.DEFINE_bool("resize", False, "Resize images to what the network takes.")
+    flags.DEFINE_list("mean", None, "Of the channels, in [0, 1]; default: as trained.")
+    flags.DEFINE_list("std", None, "Standard deviation of the channels; default: as trained.")
     flags.DEFINE_integer("batch_size", evaluation.BLOCK, "Examples per core and step.", 1)
 
 
@@ -48,29 +52,56 @@ def load() -> Given:
         GenjaxError: one of them cannot be read, or they do not fit.
     """
     loaded = models.load_weights(FLAGS.weights, FLAGS.model)  # refuses before images are read
-    examples = data.load(FLAGS.data, data_dir=FLAGS.data_folder)
-    loaded = _fitted(loaded, examples.image_shape)
+    how = loaded.preprocessing
+    changed = {name: _numbers(name) for name in ("mean", "std") if FLAGS[name].value is not None}
+    if changed:
+        how = how._replace(**changed)
+        loaded = models.load_weights(FLAGS.weights, FLAGS.model, preprocessing=how)
+    if FLAGS.resize and how.resize is None and how.crop is None:
+        how = how._replace(resize=tuple(loaded.network.image_shape[:2]))
+    # Files of several sizes can only be resized one by one, as they are read.
+    as_read = how.resizing if FLAGS.data.startswith("folder:") else data.Resizing()
+    reading = as_read if as_read.resize is not None or as_read.crop is not None else None
+    examples = data.load(FLAGS.data, data_dir=FLAGS.data_folder, resizing=reading)
+    rest = how if reading is None else how._replace(resize=None, crop=None)
+    loaded = _fitted(loaded, examples.image_shape, rest)
     evaluation.check_fit(loaded.network, examples)
     examples = parts.official_part(examples, FLAGS.split)
     with pathlib.Path(FLAGS.weights).expanduser().open("rb") as file:
         weights_digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     config: dict[str, Any] = {name: FLAGS[name].value for name in NAMES}
     config |= {"weights_digest": weights_digest, "data_digest": _data_digest(examples)}
-    return Given(loaded, examples, config)
+    return Given(loaded, examples, how, config)
 
 
-def _fitted(loaded: models.ForeignNetwork, shape: tuple[int, int, int]) -> models.ForeignNetwork:
+def _numbers(name: str) -> tuple[float, ...]:
+    """Return a list of numbers per channel; how many there may be is checked with the network."""
+    texts: Any = FLAGS[name].value
+    try:
+        values = tuple(float(text) for text in texts)
+    except ValueError:
+        values = ()
+    if not values or not all(0 <= value <= 1 for value in values):
+        raise InvalidInputError(
+            f"{name}: found '{','.join(texts)}'; allowed are numbers from 0 to 1, "
+            "separated by commas, one per channel (of bytes: divide by 255)."
+        )
+    return values
+
+
+def _fitted(
+    loaded: models.ForeignNetwork, shape: tuple[int, int, int], how: models.Preprocessing
+) -> models.ForeignNetwork:
     """Return the network for images of this shape."""
-    network, how = loaded.network, loaded.preprocessing
-    if tuple(network.image_shape) == shape:
+    network = loaded.network
+    if tuple(network.image_shape) == shape and loaded.preprocessing == how:
         return loaded
-    if how.resize is None and shape[2] == network.image_shape[2]:
-        if not FLAGS.resize:
-            raise InvalidInputError(
-                f"data: '{FLAGS.data}' has images of shape {shape}, and {network.name} takes "
-                f"{tuple(network.image_shape)}; pass --resize to have them resized."
-            )
-        how = how._replace(resize=tuple(network.image_shape[:2]))
+    seen = loaded.preprocessing.resizing == data.Resizing(method=how.method)
+    if how.resize is None and seen and shape[2] == network.image_shape[2]:
+        raise InvalidInputError(
+            f"data: '{FLAGS.data}' has images of shape {shape}, and {network.name} takes "
+            f"{tuple(network.image_shape)}; pass --resize to have them resized."
+        )
     return models.load_weights(FLAGS.weights, FLAGS.model, image_shape=shape, preprocessing=how)
 
 

@@ -2,6 +2,7 @@
 
 from genjax.data import augmentation, shifts, splits
 from genjax.data.examples import Batch, Examples, StreamedExamples
+from genjax.data.resizing import Resizing
 from genjax.data.sources import load
 from genjax.data.splits import ClassSplit, Splits
 
@@ -9,6 +10,7 @@ __all__ = [
     "Batch",
     "ClassSplit",
     "Examples",
+    "Resizing",
     "Splits",
     "StreamedExamples",
     "augmentation",

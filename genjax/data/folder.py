@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from genjax.data import resizing as resizings
 from genjax.data.examples import Examples, StreamedExamples
-from genjax.errors import DataError
+from genjax.data.resizing import Resizing
+from genjax.errors import DataError, InvalidInputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 STREAM_ABOVE = 2**30  # Bytes of float32 images above which a set is streamed.
@@ -76,8 +78,8 @@ def _open(path: pathlib.Path) -> Image.Image:
         raise DataError(f"folder: '{path}' cannot be read as an image ({error}).") from error
 
 
-def _check_headers(paths: list[pathlib.Path]) -> tuple[int, int, int]:
-    """Height, width and channels, which every file must share; only headers are read."""
+def _check_headers(paths: list[pathlib.Path], resizing: Resizing | None) -> tuple[int, int, int]:
+    """Height, width and channels as read, which all files must share; only headers are read."""
     size, grey = None, True
     for path in paths:
         with _open(path) as image:
@@ -85,48 +87,73 @@ def _check_headers(paths: list[pathlib.Path]) -> tuple[int, int, int]:
                 raise DataError(
                     f"folder: '{path}' has pixel mode {image.mode}; allowed are 8-bit images."
                 )
-            size = size or image.size
-            if image.size != size:
+            found = _size_as_read(path, image, resizing)
+            size = size or found
+            if found != size:
                 raise DataError(
-                    f"folder: '{path}' is {image.size[0]}x{image.size[1]} pixels, the first image "
-                    f"{size[0]}x{size[1]}; all must have one size."
+                    f"folder: '{path}' is {found[1]}x{found[0]} pixels, the first image "
+                    f"{size[1]}x{size[0]}{' after resizing' if resizing else ''}; all must have "
+                    "one size: pass resizing, e.g. data.Resizing(resize=256, crop=224), or "
+                    "--resize on the command line."
                 )
             grey = grey and image.mode in ("1", "L", "LA")
     if size is None:
         raise DataError("folder: found no image file.")
-    return size[1], size[0], 1 if grey else 3
+    return size[0], size[1], 1 if grey else 3
 
 
-def _decode(path: pathlib.Path, channels: int) -> np.ndarray:
+def _size_as_read(
+    path: pathlib.Path, image: Image.Image, resizing: Resizing | None
+) -> tuple[int, int]:
+    """Height and width after resizing."""
+    size = (image.size[1], image.size[0])
+    if resizing is None:
+        return size
+    try:
+        return resizings.output_size(resizing, size)
+    except InvalidInputError as error:
+        raise DataError(f"folder: '{path}' cannot be resized: {error}") from error
+
+
+def _decode(path: pathlib.Path, channels: int, resizing: Resizing | None) -> np.ndarray:
     with _open(path) as image:
         try:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+            whole = image.convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(resizings.apply(resizing, whole) if resizing else whole)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"folder: '{path}' is damaged ({error}).") from error
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def load_folder(
-    root: pathlib.Path, name: str, stream: bool | None = None
+    root: pathlib.Path,
+    name: str,
+    stream: bool | None = None,
+    resizing: Resizing | None = None,
 ) -> Examples | StreamedExamples:
     """Load image files, one folder per class, perhaps within `train` and `test` folders.
 
-    Classes are the folders in the order of their names. Images have one channel when every file
+    Classes are the folders in the order of their names, of their numbers where all are numbers
+    (ImageNetV2's 0 to 999). Images have one channel when every file
     is grey, else three; transparency is dropped and the first frame of an animation is taken.
 
     Args:
       root: the folder of class folders, or of `train` and `test`.
       name: the name of the result.
       stream: read images when asked for; None does so above 1 GiB of float32 images.
+      resizing: what is done to each image as it is read; None takes images of one size only.
 
     Raises:
+      InvalidInputError: a resizing that cannot be.
       DataError: no classes, an empty class, unreadable files, different sizes, deep pixels.
     """
+    if resizing is not None:
+        resizings.check(resizing)
     files = _list_files(root)
-    shape = _check_headers(files.paths)
+    shape = _check_headers(files.paths, resizing)
 
     def read(indices: np.ndarray) -> np.ndarray:
-        return np.stack([_decode(files.paths[i], shape[2]) for i in indices])
+        return np.stack([_decode(files.paths[i], shape[2], resizing) for i in indices])
 
     if stream is None:
         stream = 4 * len(files.paths) * int(np.prod(shape)) > STREAM_ABOVE

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from genjax.data.cifar_variants import load_corruption, load_npy
+from genjax.data.cifar_variants import CIFAR10_CLASSES, load_corruption, load_npy
 from genjax.data.examples import BLOCK, Examples, StreamedExamples
 from genjax.data.folder import STREAM_ABOVE, load_folder
 from genjax.data.idx import load_idx
 from genjax.data.npz import load_npz
+from genjax.data.resizing import Resizing
 from genjax.errors import DataError, suggest
 
 _KINDS = {  # Whether images of that kind can be read when asked for.
@@ -24,6 +25,7 @@ _KINDS = {  # Whether images of that kind can be read when asked for.
     "idx": False,
     "folder": True,
 }
+_CIFAR10_WITHOUT_NAMES = ("cifar10_corrupted", "cifar10_1")
 NEEDS_TENSORFLOW = 'pip install "genjax-benchmark[tfds]"'
 
 
@@ -93,7 +95,7 @@ def _check_features(builder: Any) -> tuple[tuple[int, int, int], tuple[str, ...]
             f"tfds: '{builder.name}' has the features {', '.join(features)}; "
             "needed are an 'image' and a class 'label'."
         )
-    shape = features["image"].shape
+    shape, names = features["image"].shape, tuple(features["label"].names)
     if len(shape) != 3 or None in shape:
         raise DataError(
             f"tfds: the images of '{builder.name}' have the shape {shape}; "
@@ -104,7 +106,10 @@ def _check_features(builder: Any) -> tuple[tuple[int, int, int], tuple[str, ...]
             f"tfds: the images of '{builder.name}' are {features['image'].np_dtype}; "
             "allowed is uint8."
         )
-    return shape, tuple(features["label"].names)
+    # The only builders of CIFAR-10's classes that leave their names out.
+    if builder.name in _CIFAR10_WITHOUT_NAMES and names == tuple(map(str, range(10))):
+        names = CIFAR10_CLASSES
+    return shape, names
 
 
 def _read_labels(source: Any) -> np.ndarray:
@@ -179,7 +184,11 @@ def _digits() -> Examples:
 
 
 def load(
-    spec: str, *, data_dir: str | pathlib.Path | None = None, stream: bool | None = None
+    spec: str,
+    *,
+    data_dir: str | pathlib.Path | None = None,
+    stream: bool | None = None,
+    resizing: Resizing | None = None,
 ) -> Examples | StreamedExamples:
     """Load the data set that `spec` names.
 
@@ -199,6 +208,8 @@ def load(
         (environment variable TFDS_DATA_DIR).
       stream: of `tfds:`, `folder:`, `npy:` and `cifar_c:`, whether images are read when asked for;
         None streams what decodes to more than 1 GiB.
+      resizing: of `folder:`, how each image is resized and cropped as it is read, e.g.
+        `Resizing(resize=256, crop=224)`; without it all images must have one size.
 
     Raises:
       DataError: unknown kind or name, nothing readable there, wrong shapes, types or labels.
@@ -218,12 +229,17 @@ def load(
     if stream and not _KINDS[kind]:
         streaming = ", ".join(kind for kind, streams in _KINDS.items() if streams)
         raise DataError(f"stream: '{kind}' is read into memory; only {streaming} stream.")
+    if resizing is not None and kind != "folder":
+        raise DataError(
+            f"resizing: '{kind}' has images of one size; only those of folder are resized as they "
+            "are read."
+        )
     if kind == "digits":
         return _digits()
     if kind == "tfds":
         return _load_tfds(rest, spec, data_dir, stream)
     if kind == "folder":
-        return load_folder(pathlib.Path(rest).expanduser(), spec, stream)
+        return load_folder(pathlib.Path(rest).expanduser(), spec, stream, resizing)
     if kind in ("npy", "cifar_c"):
         return (load_npy if kind == "npy" else load_corruption)(rest, spec, stream)
     return load_npz(rest, spec) if kind == "npz" else load_idx(rest, spec)

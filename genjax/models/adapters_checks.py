@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import errors
+from genjax.data import resizing
 from genjax.models.adapters_calls import written
 from genjax.models.foreign import ForeignNetwork, Preprocessing, measured_only
 from genjax.models.network import FEATURES, Network
@@ -53,7 +54,7 @@ class Description(NamedTuple):
 
     def seen(self) -> jax.ShapeDtypeStruct:
         """Return the shape of two images as the network itself sees them, after resizing."""
-        height, width = self.preprocessing.resize or self.image_shape[:2]
+        height, width = resizing.output_size(self.preprocessing.resizing, self.image_shape[:2])
         return jax.ShapeDtypeStruct((2, height, width, self.image_shape[2]), jnp.float32)
 
 
@@ -67,8 +68,8 @@ def describe(
     """Return the description of a network, or refuse it.
 
     Raises:
-        InvalidInputError: no image shape, fewer than two classes, or a mean and standard deviation
-            that do not fit the channels.
+        InvalidInputError: no image shape, fewer than two classes, a mean and standard deviation
+            that do not fit the channels, or a resizing or crop that cannot be.
     """
     if len(image_shape) != 3 or min(image_shape) < 1 or num_classes < 2:
         raise errors.InvalidInputError(
@@ -87,6 +88,8 @@ def describe(
             f"preprocessing.std of '{name}': found {preprocessing.std}; it must be positive."
         )
     shape = (height, width, channels)
+    resizing.check(preprocessing.resizing)
+    resizing.output_size(preprocessing.resizing, shape[:2])  # refuses a crop that is too large
     return Description(name, family or name, shape, num_classes, preprocessing)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import errors
+from genjax.data.resizing import Resizing, crop_box, resized
 from genjax.models.network import Network
 from genjax.types import Params
 
@@ -14,20 +15,29 @@ from genjax.types import Params
 class Preprocessing(NamedTuple):
     """What a network expects of its images, applied inside its `apply`.
 
-    Images come as float32 in [0, 1], `[N, H, W, C]`. They are resized, then each channel becomes
-    `(x - mean) / std`.
+    Images come as float32 in [0, 1], `[N, H, W, C]`. They are resized, cropped around the centre,
+    then each channel becomes `(x - mean) / std`.
 
     Attributes:
         mean: one number per channel, or a single one; in units of [0, 1].
         std: the same.
-        resize: (height, width) that images are resized to; None leaves them as they are.
-        method: of `jax.image.resize`, e.g. "bilinear" or "cubic" (with antialiasing).
+        resize: pixels of the shorter side, or (height, width); None leaves images as they are.
+        method: of `genjax.data.resizing.METHODS`, with antialiasing; what cubic interpolation gives
+            beyond [0, 1] is clipped, as where pixels are bytes.
+        crop: pixels of a square, (height, width), or a fraction of the shorter side; None keeps
+            all. See `genjax.data.Resizing`.
     """
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    resize: tuple[int, int] | None = None
+    resize: int | tuple[int, int] | None = None
     method: str = "bilinear"
+    crop: int | float | tuple[int, int] | None = None
+
+    @property
+    def resizing(self) -> Resizing:
+        """Resizing and crop, for images that are resized as they are read."""
+        return Resizing(self.resize, self.crop, self.method)
 
 
 class ForeignNetwork(NamedTuple):
@@ -63,9 +73,12 @@ def preprocess(images: Any, how: Preprocessing) -> Any:
         >>> preprocess(images, how)[0, :, :, 0].round(3).tolist()
         [[1.0, 1.0], [1.0, 1.0]]
     """
-    if how.resize is not None and images.shape[1:3] != how.resize:
-        shape = (images.shape[0], *how.resize, images.shape[3])
-        images = jax.image.resize(images, shape, how.method)
+    size = resized(how.resizing, images.shape[1:3])
+    if images.shape[1:3] != size:
+        shape = (images.shape[0], *size, images.shape[3])
+        images = jnp.clip(jax.image.resize(images, shape, how.method), 0, 1)
+    top, left, rows, columns = crop_box(how.resizing, size)
+    images = images[:, top : top + rows, left : left + columns]
     mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1) for values in how[:2])
     return (images - mean) / std
 

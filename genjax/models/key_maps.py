@@ -21,7 +21,10 @@ from genjax.models.weight_rules import (
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels, which CIFAR networks often use too."""
 
-IMAGENET_224 = IMAGENET._replace(resize=(224, 224))
+IMAGENET_224 = IMAGENET._replace(resize=256, crop=224)
+"""Evaluation on ImageNet: the shorter side becomes 256, and the centre is kept."""
+
+_PHOTO = (256, 256, 3)
 
 
 def renamed(made: network.Network, family: str, **options) -> network.Network:
@@ -81,6 +84,10 @@ def _resnet_depth(request: Request) -> int:
 def resnet_imagenet(request: Request, *, depth: int | None = None) -> Plan:
     """ResNet-18 to 152 in torchvision's naming.
 
+    Images are preprocessed as by torchvision's `ImageClassification(crop_size=224)`, with which the
+    weights `IMAGENET1K_V1` are evaluated: shorter side to 256, bilinear, centre of 224. For
+    `IMAGENET1K_V2` pass a preprocessing with `resize=232`.
+
     Args:
         request: the file and what was asked for.
         depth: 18, 34, 50, 101 or 152; None reads it off the file.
@@ -91,7 +98,7 @@ def resnet_imagenet(request: Request, *, depth: int | None = None) -> Plan:
         raise errors.InvalidInputError(
             f"model option resnet_imagenet.depth: found {depth}; allowed are {allowed}."
         )
-    shape, preprocessing, seen = request.images((224, 224, 3), IMAGENET_224)
+    shape, preprocessing, seen = request.images(_PHOTO, IMAGENET_224)
     classes = request.classes("fc.bias")
     made = residual.resnet_imagenet(image_shape=seen, num_classes=classes, depth=depth)
     rules = list(_convolution_and_norm("conv1", "bn1", "stem_1"))
@@ -126,14 +133,17 @@ def _convnext_shape(request: Request, size: str | None) -> tuple[tuple[int, ...]
 def convnext(request: Request, *, size: str | None = None) -> Plan:
     """ConvNeXt in the naming of Hugging Face's `ConvNextForImageClassification`.
 
+    Images are preprocessed as the authors evaluate networks for 224 pixels, and as Hugging Face's
+    processor with `shortest_edge=224` and `crop_pct=0.875`: shorter side to 256, bicubic, centre of
+    224. For 384 pixels and more pass a preprocessing with `resize=(384, 384), crop=None`.
+
     Args:
         request: the file and what was asked for.
         size: tiny, small, base, large or xlarge; None reads blocks and channels off the file.
     """
     blocks, widths = _convnext_shape(request, size)
-    # The public weights were trained on images resized by cubic interpolation.
-    default = IMAGENET_224._replace(method="cubic")
-    shape, preprocessing, seen = request.images((224, 224, 3), default)
+    default = IMAGENET_224._replace(method="bicubic")
+    shape, preprocessing, seen = request.images(_PHOTO, default)
     smallest = 4 * 2 ** (len(blocks) - 1)
     if min(seen[:2]) < smallest:
         raise errors.InvalidInputError(

@@ -19,6 +19,7 @@ from genjax.models.weight_rules import ImageShape, KeyMap, Layout, Plan, Request
 
 _PREFIXES = ("", "params/", "opt/target/")
 _SIDE = 224
+_DEIT = IMAGENET._replace(resize=256, crop=224, method="bicubic")
 _POSITIONS = ("stored", "bicubic")
 _UNUSUAL_HEADS = {1280: 16, 1408: 16, 1664: 16, 1792: 16}
 """Heads by width where they are not 64 wide: ViT-H, g, G and e."""
@@ -48,7 +49,8 @@ def vit(request: Request, *, heads: int | None = None, positions: str = "stored"
     """Vision transformers (Dosovitskiy et al., 2021).
 
     Hugging Face's `ViTForImageClassification` in safetensors, or the `.npz` of vision_transformer
-    and big_vision, with class token or mean over the tokens.
+    and big_vision, with class token or mean over the tokens. Images are resized to the whole,
+    bilinear, and pixels put in [-1, 1], as by Hugging Face's processor and vision_transformer.
 
     Args:
         request: the file and what was asked for.
@@ -73,8 +75,12 @@ def deit(request: Request, *, heads: int | None = None, positions: str = "stored
 
     Hugging Face's `DeiTForImageClassification`, `DeiTForImageClassificationWithTeacher` (the logits
     are the mean of both outputs, `features` both tokens side by side) and, under the naming of ViT,
-    the networks that were not distilled; or big_vision's DeiT III as `.npz`. Images are resized to
-    224 and not cropped first.
+    the networks that were not distilled; or big_vision's DeiT III as `.npz`.
+
+    Images are preprocessed as the authors evaluate: shorter side to 256, bicubic, centre of 224 (of
+    another size in proportion). Hugging Face's processor squeezes images to 256 by 256 instead,
+    which is the same for square ones: pass a preprocessing with `resize=(256, 256)` for it. Files
+    of big_vision have images resized to the whole and not cropped.
 
     Args:
         request: the file and what was asked for.
@@ -135,15 +141,20 @@ def _images(
         size: of the network.
         side: of the grid of stored positions; None where positions are computed.
         how: the option `positions`.
-        start: preprocessing where none was asked for, but for the size.
+        start: preprocessing where none was asked for, but for the size; with a crop, images are
+            resized to 256/224 of it first.
     """
     if how not in _POSITIONS:
         raise errors.InvalidInputError(
             errors.suggest(f"model option {family}.positions", how, _POSITIONS)
         )
     native = _SIDE if side is None else side * size.patch
+    before = native
     wanted = start._replace(resize=(native, native))
-    shape, preprocessing, seen = request.images((native, native, size.channels), wanted)
+    if start.crop is not None:
+        before = native * 256 // 224
+        wanted = start._replace(resize=before, crop=native)
+    shape, preprocessing, seen = request.images((before, before, size.channels), wanted)
     grid = (seen[0] // size.patch, seen[1] // size.patch)
     if seen[0] % size.patch or seen[1] % size.patch:
         raise errors.InvalidInputError(
@@ -198,7 +209,7 @@ def _hugging_face(
     tokens = 1 + distilled
     default = (1, (_SIDE // size.patch) ** 2 + tokens, size.width)
     stored = _shape(request, default, f"{base}.embeddings.position_embeddings")
-    start = _centred(size.channels) if family == "vit" else IMAGENET._replace(method="cubic")
+    start = _centred(size.channels) if family == "vit" else _DEIT
     side = _side(stored[1], tokens)
     shape, preprocessing, seen, grid = _images(request, family, size, side, positions, start)
     module = Vit(

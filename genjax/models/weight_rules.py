@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from genjax import errors
+from genjax.data import resizing
 from genjax.models.foreign import Preprocessing
 from genjax.models.network import Network
 from genjax.models.weight_files import Shape, StoredWeights
@@ -127,7 +128,8 @@ class Request(NamedTuple):
                 f"allowed is (height, width, {shape[2]}), as the weights read {shape[2]} channels."
             )
         height, width, channels = found
-        height, width = preprocessing.resize or (height, width)
+        resizing.check(preprocessing.resizing)
+        height, width = resizing.output_size(preprocessing.resizing, (height, width))
         return found, preprocessing, (height, width, channels)
 
     def count(self, pattern: str) -> int:

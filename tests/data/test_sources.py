@@ -217,7 +217,7 @@ class TestFolder:
             load(f"folder:{tmp_path}")
         odd = tmp_path / "dog" / "odd.png"
         Image.fromarray(PIXELS[0, :4]).save(odd)
-        with pytest.raises(DataError, match=r"odd.png' is 5x4 pixels, the first image 5x6"):
+        with pytest.raises(DataError, match=r"odd.png' is 5x4 pixels, the first image 5x6; all"):
             load(f"folder:{tmp_path}")
         Image.fromarray(PIXELS[0, ..., 0].astype(np.uint16) * 256).save(odd)
         with pytest.raises(DataError, match="pixel mode I;16"):

@@ -122,6 +122,7 @@ class TestPreparedSets:
         data = load(f"tfds:{name}", data_dir=tmp_path)
         check(data, [test], [labels], num_test=20)
         assert data.name == f"tfds:{name}"
+        assert data.class_names == CIFAR10_CLASSES
         version = tfds.builder(name, data_dir=tmp_path).info.version
         versioned = load(f"tfds:{name}:{version}", data_dir=tmp_path)
         assert versioned.fingerprint == data.fingerprint

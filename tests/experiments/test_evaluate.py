@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from resnet8 import digits, weights
 from safetensors.numpy import save_file
 from sklearn.metrics import cohen_kappa_score, log_loss
@@ -37,6 +38,12 @@ def folder(tmp_path_factory):
     np.savez(path / "large.npz", **digits(40, side=40))
     np.savez(path / "grey.npz", **digits(40, channels=1))
     np.savez(path / "objects.npz", images=digits(2)["images"], labels=np.array([0, None]))
+    arrays = digits(20)
+    for position, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        (path / "files" / str(label)).mkdir(parents=True, exist_ok=True)
+        size = (40, 36) if position % 2 else (33, 50)
+        made = Image.fromarray(image).resize(size)
+        made.save(path / "files" / str(label) / f"{position}.png")
     return path
 
 
@@ -129,6 +136,18 @@ BAD_INPUT = {
         "(32, 32, 3); pass --resize to have them resized.",
     ),
     "grey images": (["--data=npz:{}/grey.npz", "--resize"], "the weights read 3 channels"),
+    "files of several sizes": (
+        ["--data=folder:{}/files"],
+        "all must have one size: pass resizing, e.g. data.Resizing(resize=256, crop=224), or "
+        "--resize on the command line.",
+    ),
+    "means in bytes": (["--mean=125,123,114"], "mean: found '125,123,114'; allowed are numbers"),
+    "no numbers": (["--std=a"], "std: found 'a'; allowed are numbers from 0 to 1"),
+    "two means": (
+        ["--mean=0.5,0.4"],
+        "preprocessing.mean of 'resnet_cifar(depth=8)': found 2 numbers; allowed are 1 or 3",
+    ),
+    "no deviation": (["--std=0"], "preprocessing.std of 'resnet_cifar(depth=8)': found (0.0,)"),
     "no official parts": (["--split=train"], "split: found 'train', and 'npz:"),
     "an unknown part": (["--split=tset"], "flag --split=tset"),
     "empty batches": (["--batch_size=0"], "flag --batch_size=0: "),
@@ -182,6 +201,33 @@ def test_images_are_resized_where_asked_and_the_test_part_is_taken(run, folder):
     code, out, err = run("evaluate", *arguments, "--split=train", "--overwrite")
     assert code == 0, err
     assert json.loads(out)["examples"] == 40
+
+
+def test_files_of_several_sizes_and_another_normalisation(in_one_process, folder):
+    usual = [f"--weights={folder / 'small.safetensors'}", f"--data=folder:{folder / 'files'}"]
+    usual += [MODEL, "--resize", f"--output={folder / 'files_results'}"]
+    changed = ["--mean=0.5,0.4,0.3", "--std=0.25", "--overwrite"]
+    runs = in_one_process("evaluate", {"usual": usual, "changed": [*usual, *changed]})
+    files = sorted((folder / "files").rglob("*.png"), key=lambda path: int(path.parent.name))
+    labels = np.array([int(path.parent.name) for path in files])
+    pixels = [Image.open(path).resize((32, 32), Image.Resampling.BILINEAR) for path in files]
+    images = np.stack([np.asarray(image) for image in pixels]).astype(np.float32) / 255
+    for case, how in {
+        "usual": models.load_weights(folder / "small.safetensors", "resnet_cifar").preprocessing,
+        "changed": models.Preprocessing((0.5, 0.4, 0.3), (0.25,)),
+    }.items():
+        code, out, err = runs[case]
+        assert code == 0, err
+        values = json.loads(out)
+        loaded = models.load_weights(
+            folder / "small.safetensors", "resnet_cifar", preprocessing=how
+        )
+        logits = np.asarray(loaded.network.apply(loaded.params, images), np.float64)
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        assert values["nll"] == pytest.approx(log_loss(labels, p, labels=np.arange(10)), rel=1e-4)
+        assert values["preprocessing"]["resize"] == [32, 32]
+        assert values["preprocessing"]["mean"] == list(how.mean)
 
 
 # Real weights on real images ---------------------------------------------------------------------

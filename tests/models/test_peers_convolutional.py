@@ -214,14 +214,14 @@ def test_imagenet_resnets(tmp_path, depth, block, counts):
         assert_equal(loaded, images, *module(as_torch(images)))
 
 
-def test_images_of_another_size_are_resized(tmp_path):
+def test_images_of_another_size_are_resized_and_cropped(tmp_path):
     module = randomise(ImagenetResNet(BasicBlock, (2, 2, 2, 2), 7))
     path = save(module, tmp_path / "a.safetensors")
     loaded = models.load_weights(path, "resnet_imagenet:depth=18", image_shape=(32, 32, 3))
     images = draw(1, 32, 32, 3)
     enlarged = functional.interpolate(
-        torch.tensor(images).permute(0, 3, 1, 2), (224, 224), mode="bilinear", antialias=True
-    )
+        torch.tensor(images).permute(0, 3, 1, 2), (256, 256), mode="bilinear", antialias=True
+    )[:, :, 16:240, 16:240]
     with torch.no_grad():
         logits, taps = module(as_torch(enlarged.permute(0, 2, 3, 1).numpy()))
     assert_equal(loaded, images, logits, taps)

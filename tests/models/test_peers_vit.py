@@ -51,7 +51,13 @@ def test_logits_and_hidden_states_are_those_of_transformers(case, saved, tmp_pat
         from safetensors.torch import save_file
 
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
-    foreign = models.load_weights(path, f"{case.split(',')[0]}:heads=3")
+    plain = models.load_weights(path, f"{case.split(',')[0]}:heads=3").preprocessing
+    foreign = models.load_weights(
+        path,
+        f"{case.split(',')[0]}:heads=3",
+        image_shape=(24, 24, 3),
+        preprocessing=plain._replace(resize=None, crop=None),
+    )
     images = np.random.default_rng(1).uniform(0, 1, (4, 24, 24, 3)).astype(np.float32)
     with torch.no_grad():
         wanted = model(as_torch(foreign, images), output_hidden_states=True)

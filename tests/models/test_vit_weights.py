@@ -58,10 +58,17 @@ def test_hugging_face_vit_is_that_of_its_file(rename, tmp_path):
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
+# Without the crop that is the default.
+CROPPED = {
+    "image_shape": (12, 12, 3),
+    "preprocessing": models.Preprocessing(tuple(MEAN), tuple(STD)),
+}
+
+
 def test_deit_without_distillation_has_the_naming_of_vit(tmp_path):
     arrays = filled(hub_shapes())
     path = save(arrays, tmp_path / "deit.safetensors")
-    foreign = models.load_weights(path, f"deit:heads={HEADS}")
+    foreign = models.load_weights(path, f"deit:heads={HEADS}", **CROPPED)
     states, last = zip(*[hub_forward(arrays, (i - MEAN) / STD) for i in IMAGES], strict=True)
     features = np.stack(last)[:, 0]
     logits = features @ arrays["classifier.weight"].T + arrays["classifier.bias"]
@@ -74,7 +81,7 @@ def test_deit_with_a_distillation_token(teacher, tmp_path):
     outputs = ("cls_classifier", "distillation_classifier") if teacher else ("classifier",)
     arrays = filled(hub_shapes("deit", outputs, tokens=2))
     path = save(arrays, tmp_path / "deit.safetensors")
-    foreign = models.load_weights(path, f"deit:heads={HEADS}")
+    foreign = models.load_weights(path, f"deit:heads={HEADS}", **CROPPED)
     run = [hub_forward(arrays, (image - MEAN) / STD, "deit", tokens=2) for image in IMAGES]
     states, last = zip(*run, strict=True)
     read = np.stack(last)[:, : len(outputs)]

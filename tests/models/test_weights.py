@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from genjax import errors, models
-from genjax.models import resnet, weight_rules, weights
+from genjax.models import key_maps, resnet, vit_pretrained, weight_rules, weights
 from genjax.models.foreign import preprocess
 
 PLAIN = models.Preprocessing()
@@ -175,12 +175,38 @@ def test_what_a_loaded_network_says_of_itself(small):
     assert (network.name, network.family) == ("resnet_cifar(depth=8)", "resnet_cifar")
     assert dict(network.options) == {"depth": 8}
     assert (network.image_shape, network.num_classes) == ((32, 32, 3), 5)
-    assert loaded.preprocessing == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, "bilinear")
+    assert loaded.preprocessing == models.Preprocessing(
+        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    )
     assert len(loaded.unused) == 7
     assert all(key.endswith(".num_batches_tracked") for key in loaded.unused)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(loaded.params))
     with pytest.raises(errors.InvalidInputError, match="cannot be trained"):
         network.init(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("build", "side", "resize", "crop", "method", "mean"),
+    [
+        (key_maps.resnet_cifar, 32, None, None, "bilinear", 0.485),
+        (key_maps.resnet_imagenet, 256, 256, 224, "bilinear", 0.485),
+        (key_maps.convnext, 256, 256, 224, "bicubic", 0.485),
+        (vit_pretrained.deit, 256, 256, 224, "bicubic", 0.485),
+        (vit_pretrained.vit, 224, (224, 224), None, "bilinear", 0.5),
+    ],
+)
+def test_images_are_preprocessed_as_the_public_networks_are_evaluated(
+    build, side, resize, crop, method, mean
+):
+    plan = build(weight_rules.Request({}))
+    how = plan.preprocessing
+    assert plan.image_shape == (side, side, 3)
+    assert (how.resize, how.crop, how.method, how.mean[0]) == (resize, crop, method, mean)
+    assert plan.network.image_shape == (224 if side > 32 else 32,) * 2 + (3,)
+    # Photos of another size come to the same.
+    photo = build(weight_rules.Request({}, image_shape=(375, 500, 3), preprocessing=how))
+    if side > 32:
+        assert photo.network.image_shape == (224, 224, 3)
 
 
 def test_preprocessing_is_part_of_the_network(small):
