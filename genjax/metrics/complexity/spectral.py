@@ -29,7 +29,8 @@ def convolution_blocks(layers: tuple[WeightLayer, ...], kernels: list[Any]) -> l
     The largest singular value of a stack is that of the layer as a linear map of images of the
     size that it reads, with periodic borders and stride 1 (Sedghi, Gupta and Long, 2019). A window
     larger than the images wraps around them. A depthwise convolution has one block of size 1 per
-    frequency and channel; a dense layer and a 1 x 1 convolution are their own block.
+    frequency and channel; a dense layer and a 1 x 1 convolution are their own block. Convolutions
+    in groups of several channels are not supported: their blocks are NaN.
 
     Example:
         >>> layer = WeightLayer("", 0, "convolution", (3, 3, 2, 5), 3, (8, 8), (1, 1))
@@ -40,6 +41,9 @@ def convolution_blocks(layers: tuple[WeightLayer, ...], kernels: list[Any]) -> l
     for kernel, layer in zip(kernels, layers, strict=True):
         if layer.kind == "dense" or (layer.kind == "convolution" and layer.shape[:2] == (1, 1)):
             found.append(as_matrix(kernel, layer)[None])
+            continue
+        if layer.kind == "depthwise" and layer.shape[2] > 1:
+            found.append(jnp.full((1, 1, 1), jnp.nan))
             continue
         wrapped = _wrapped(kernel, layer.spatial)
         blocks = fourier_blocks(wrapped, layer._replace(shape=wrapped.shape))
@@ -75,7 +79,9 @@ def largest_singular_values(stacks: list[Any]) -> Any:
         >>> [round(float(v), 3) for v in largest_singular_values([blocks, jnp.ones((1, 2, 5))])]
         [4.0, 3.162]
     """
-    grams = [_gram(stack) for stack in stacks]
+    # The largest entry is 1, so that squares neither overflow nor vanish.
+    sizes = [jnp.max(jnp.abs(stack)) for stack in stacks]
+    grams = [_gram(b / jnp.where(s == 0, 1, s)) for b, s in zip(stacks, sizes, strict=True)]
     # Blocks of one size and type go through the loop as one array.
     kinds: dict[Any, list[int]] = {}
     for i, gram in enumerate(grams):
@@ -92,7 +98,7 @@ def largest_singular_values(stacks: list[Any]) -> Any:
         for i in some:
             end = begin + len(grams[i])
             found[i], begin = jnp.exp(jnp.max(logs[begin:end])), end
-    return jnp.stack([found[i] for i in range(len(grams))])
+    return jnp.stack([found[i] * size for i, size in enumerate(sizes)])
 
 
 def _gram(stack: Any) -> Any:

@@ -1,5 +1,0 @@
-"""fisher_rao measures."""
-
-from genjax.metrics.complexity.contract import Measure
-
-MEASURES: tuple[Measure, ...] = ()

@@ -1,5 +1,0 @@
-"""path_norm measures."""
-
-from genjax.metrics.complexity.contract import Measure
-
-MEASURES: tuple[Measure, ...] = ()
