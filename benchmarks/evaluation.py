@@ -8,6 +8,12 @@ largest logit. genjax splits the images over one device per core; PyTorch has as
 channels first or last. The script refuses to print a time when predictions differ in more than one
 image of 1,000 (ties within rounding). Times are medians over interleaved repetitions of the best
 batch size of each form, compilation apart.
+
+    python benchmarks/evaluation.py --memory=2500,10000 [--output=FILE]
+
+measures the peak resident memory of `genjax.metrics.evaluation.evaluate` instead, on a streamed
+folder of that many PNG files, each number in a process of its own; files are links to the first of
+them. A set that is not streamed holds its images in memory: 12 KiB each.
 """
 
 import argparse
@@ -18,6 +24,8 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
+import sys
 import time
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
@@ -177,6 +185,61 @@ def compare(options):
     ], float(np.mean(expected != labels))
 
 
+def peak_memory(options, images):
+    """Return the largest resident memory in MiB before and after evaluating a streamed folder."""
+    import resource
+    import tempfile
+
+    from PIL import Image
+
+    from genjax import data
+    from genjax.metrics import evaluation
+
+    folder = pathlib.Path(os.environ["GENJAX_DATA_DIR"])
+    loaded = models.load_weights(
+        folder / f"pretrained/resnet{options.depth}.safetensors",
+        f"resnet_cifar:depth={options.depth}",
+    )
+    with np.load(folder / "cifar10/test.npz") as archive:
+        pixels, labels = archive["images"][::10], archive["labels"][::10]
+    with tempfile.TemporaryDirectory() as root:
+        for label in range(10):
+            (pathlib.Path(root) / str(label)).mkdir()
+        for position in range(images):
+            first = position % len(pixels)
+            place = pathlib.Path(root) / str(labels[first])
+            if position == first:
+                Image.fromarray(pixels[first]).save(place / f"{first}.png")
+            else:
+                (place / f"{position}.png").hardlink_to(place / f"{first}.png")
+        del pixels
+        examples = data.load(f"folder:{root}", stream=True)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        start = time.perf_counter()
+        found = evaluation.evaluate(loaded.network, loaded.params, examples)
+        seconds = time.perf_counter() - start
+    assert found.examples == images
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "images": images,
+        "before_mib": round(before, 1),
+        "peak_mib": round(peak, 1),
+        "held_in_memory_mib": round(images * 32 * 32 * 3 * 4 / 2**20, 1),
+        "seconds": round(seconds, 1),
+    }
+
+
+def compare_memory(options):
+    """Measure each number of images in a process of its own."""
+    rows = []
+    for images in options.memory.split(","):
+        command = [sys.executable, __file__, f"--depth={options.depth}", f"--peak={images}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append(json.loads(done.stdout))
+        print(done.stdout.strip(), flush=True)
+    return rows
+
+
 def main():
     """Compare, print a table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -184,15 +247,28 @@ def main():
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--batches", default="20,50,100,250")
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--memory", help="numbers of images, separated by commas")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--output")
     options = parser.parse_args()
+    if options.peak:
+        print(json.dumps(peak_memory(options, options.peak)))
+        return
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "device": jax.devices()[0].device_kind,
+    }
+    if options.memory:
+        about["versions"] = {"jax": jax.__version__}
+        about["network"] = f"resnet_cifar(depth={options.depth})"
+        write(options.output, {**about, "rows": compare_memory(options)})
+        return
     rows, error = compare(options)
     import torch
 
     result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "device": jax.devices()[0].device_kind,
+        **about,
         "versions": {"jax": jax.__version__, "torch": torch.__version__},
         "network": f"resnet_cifar(depth={options.depth})",
         "images": options.images,
@@ -205,8 +281,13 @@ def main():
             f"{row['form']:20s} {row['seconds']:7.2f} s   batch {row['batch_size']:4d}"
             f"   genjax is {row['genjax_is_faster_by']:5.2f}x"
         )
-    if options.output:
-        with open(options.output, "w") as file:
+    write(options.output, result)
+
+
+def write(path, result):
+    """Write a result as JSON where a file was asked for."""
+    if path:
+        with open(path, "w") as file:
             json.dump(result, file, indent=1)
 
 
