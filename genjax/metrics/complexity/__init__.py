@@ -4,6 +4,7 @@ One family per file; each file lists its `MEASURES` and the `INTERMEDIATES` they
 computes any of them on a whole population, `catalogue` says what there is.
 """
 
+from genjax.metrics.complexity.agreement import AgreementLine, agreement_on_the_line
 from genjax.metrics.complexity.bounds import (
     catoni_bound,
     dziugaite_roy_bound,
@@ -14,6 +15,7 @@ from genjax.metrics.complexity.bounds import (
     mcallester_bound,
     sampled_error_bound,
 )
+from genjax.metrics.complexity.capacity import vc_bound
 from genjax.metrics.complexity.computing import compute
 from genjax.metrics.complexity.contract import (
     Intermediate,
@@ -30,9 +32,13 @@ from genjax.metrics.complexity.measuring import (
     measure,
     measure_group,
 )
+from genjax.metrics.complexity.norms import size_adjusted
 from genjax.metrics.complexity.registry import catalogue, passes, select
+from genjax.metrics.complexity.sign_fit import linear_rademacher
+from genjax.metrics.complexity.unlabeled import class_aggregated_calibration_error
 
 __all__ = [
+    "AgreementLine",
     "GroupMeasures",
     "Intermediate",
     "Measure",
@@ -40,13 +46,16 @@ __all__ = [
     "Refusal",
     "Refused",
     "Trained",
+    "agreement_on_the_line",
     "catalogue",
     "catoni_bound",
+    "class_aggregated_calibration_error",
     "compute",
     "dziugaite_roy_bound",
     "kl_bernoulli",
     "kl_inverse",
     "langford_seeger_bound",
+    "linear_rademacher",
     "maurer_bound",
     "mcallester_bound",
     "measure",
@@ -55,5 +64,7 @@ __all__ = [
     "passes",
     "sampled_error_bound",
     "select",
+    "size_adjusted",
     "tolerated_noise",
+    "vc_bound",
 ]
