@@ -24,14 +24,30 @@ class Plan(NamedTuple):
         examples: all classes.
         splits: train, validation, test.
         classes: seen and novel.
-        sweep: what to train; None where networks were trained elsewhere.
+        sweep: what to train.
         protocols: how heads are read.
     """
 
     examples: data.Examples
     splits: Splits
     classes: ClassSplit
-    sweep: SweepConfig | None
+    sweep: SweepConfig
+    protocols: tuple[Protocol, ...]
+
+
+class Reading(NamedTuple):
+    """A checked configuration of networks that were trained elsewhere.
+
+    Attributes:
+        examples: all classes.
+        splits: train, validation, test, of the heads.
+        classes: seen and novel.
+        protocols: how heads are read.
+    """
+
+    examples: data.Examples
+    splits: Splits
+    classes: ClassSplit
     protocols: tuple[Protocol, ...]
 
 
@@ -132,7 +148,7 @@ def check_shots(named: Sequence[Protocol], examples: data.Examples, chosen: Spli
         )
 
 
-def build_testbed(config: Any, plan: Plan) -> testbed.Testbed:
+def build_testbed(config: Any, plan: Plan | Reading) -> testbed.Testbed:
     """Make and calibrate the shift; an autoencoder is trained on training images."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     fit_key, key = jax.random.split(key)

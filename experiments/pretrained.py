@@ -90,7 +90,7 @@ def _digests(config: Any) -> list[str]:
     return found
 
 
-def load(config: Any) -> tuple[configuration.Plan, Population]:
+def load(config: Any) -> tuple[configuration.Reading, Population]:
     """Load networks and images and check that they fit; nothing is measured.
 
     Raises:
@@ -99,11 +99,6 @@ def load(config: Any) -> tuple[configuration.Plan, Population]:
     fields.check_grid(config)
     named = configuration.protocols(config)
     seen = _read(config, config.data.source)
-    networks = _networks(config, seen)
-    fields.check_family_sizes(
-        "networks.weights",
-        [(g.network.family, g.cost.parameters) for g in networks.groups],
-    )
     kept = _labels("data.classes", config.data.classes or seen.class_names, seen)
     if len(kept) < 2:
         raise errors.SplitError(
@@ -118,8 +113,11 @@ def load(config: Any) -> tuple[configuration.Plan, Population]:
         whole, tuple(config.data.fractions), seed=config.seed, is_test=whole.is_test
     )
     configuration.check_shots(named, whole, parts)
+    networks = _networks(config, seen)
+    sizes = [(g.network.family, g.cost.parameters) for g in networks.groups]
+    fields.check_family_sizes("networks.weights", sizes)
     classes = ClassSplit(tuple(range(len(kept))), tuple(range(len(kept), whole.num_classes)))
-    return configuration.Plan(whole, parts, classes, None, named), networks
+    return configuration.Reading(whole, parts, classes, named), networks
 
 
 def _read(config: Any, source: str) -> data.Examples:

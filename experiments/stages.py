@@ -29,7 +29,7 @@ class Measured(NamedTuple):
         seconds: wall time per stage.
     """
 
-    plan: configuration.Plan
+    plan: configuration.Plan | configuration.Reading
     population: Population
     bed: testbed.Testbed
     cells: xr.Dataset
@@ -47,7 +47,7 @@ class Ready(NamedTuple):
         population: networks that were trained elsewhere; None where they are to be trained.
     """
 
-    plan: configuration.Plan
+    plan: configuration.Plan | configuration.Reading
     data: TrainingData | None
     bed: testbed.Testbed
     seconds: Mapping[str, float]
@@ -75,7 +75,6 @@ def prepare(config: Any) -> Ready:
     data = population = None
     if trains(config):
         plan = configuration.plan(config)
-        assert plan.sweep is not None
         data = TrainingData(
             testbed.seen_only(plan.examples.take(plan.splits.train), plan.classes),
             testbed.seen_only(plan.examples.take(plan.splits.validation), plan.classes),

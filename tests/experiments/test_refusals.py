@@ -28,7 +28,7 @@ def changed(**changes):
 def test_every_variant_has_the_fields_of_the_first():
     from experiments import fields
 
-    for variant in benchmark.VARIANTS:
+    for variant in set(benchmark.VARIANTS) - {"pretrained"}:
         fields.check_names(benchmark.get_config(variant), benchmark.get_config())
         fields.check(benchmark.get_config(variant))
 
