@@ -22,12 +22,16 @@ class Given(NamedTuple):
     Attributes:
         loaded: the network, for images of the shape of the data.
         examples: of the part that was asked for.
+        whole: of all parts.
+        reading: how images are resized as they are read, or None.
         preprocessing: all that is done to images, as they are read and inside the network.
         config: flags and digests, which tell one run from another.
     """
 
     loaded: models.ForeignNetwork
     examples: data.Examples | data.StreamedExamples
+    whole: data.Examples | data.StreamedExamples
+    reading: data.Resizing | None
     preprocessing: models.Preprocessing
     config: dict[str, Any]
 
@@ -62,16 +66,34 @@ def load() -> Given:
     # Files of several sizes can only be resized one by one, as they are read.
     as_read = how.resizing if FLAGS.data.startswith("folder:") else data.Resizing()
     reading = as_read if as_read.resize is not None or as_read.crop is not None else None
-    examples = data.load(FLAGS.data, data_dir=FLAGS.data_folder, resizing=reading)
+    whole = data.load(FLAGS.data, data_dir=FLAGS.data_folder, resizing=reading)
     rest = how if reading is None else how._replace(resize=None, crop=None)
-    loaded = _fitted(loaded, examples.image_shape, rest)
-    evaluation.check_fit(loaded.network, examples)
-    examples = parts.official_part(examples, FLAGS.split)
+    loaded = _fitted(loaded, whole.image_shape, rest)
+    evaluation.check_fit(loaded.network, whole)
+    examples = parts.official_part(whole, FLAGS.split)
     with pathlib.Path(FLAGS.weights).expanduser().open("rb") as file:
         weights_digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     config: dict[str, Any] = {name: FLAGS[name].value for name in NAMES}
-    config |= {"weights_digest": weights_digest, "data_digest": _data_digest(examples)}
-    return Given(loaded, examples, how, config)
+    config |= {"weights_digest": weights_digest, "data_digest": digest(examples)}
+    return Given(loaded, examples, whole, reading, how, config)
+
+
+def training_examples(given: Given, spec: str | None) -> data.Examples | data.StreamedExamples:
+    """Return what `spec` names, or the official training part of the data.
+
+    Raises:
+        GenjaxError: there is none, or it does not fit the network.
+    """
+    if spec is not None:
+        found = data.load(spec, data_dir=FLAGS.data_folder, resizing=given.reading)
+        evaluation.check_fit(given.loaded.network, found)
+        return found if found.is_test is None else parts.official_part(found, "train")
+    if given.whole.is_test is None or FLAGS.split in ("train", "all"):
+        raise InvalidInputError(
+            "measures: they need training examples apart from those evaluated; pass --train_data, "
+            "e.g. --train_data=npz:FILE, or data that say which examples are for testing."
+        )
+    return parts.official_part(given.whole, "train")
 
 
 def _numbers(name: str) -> tuple[float, ...]:
@@ -105,7 +127,7 @@ def _fitted(
     return models.load_weights(FLAGS.weights, FLAGS.model, image_shape=shape, preprocessing=how)
 
 
-def _data_digest(examples: data.Examples | data.StreamedExamples) -> str:
+def digest(examples: data.Examples | data.StreamedExamples) -> str:
     """Return the fingerprint; of a streamed set that of its labels, to read it only once."""
     if isinstance(examples, data.Examples):
         return examples.fingerprint

@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from resnet8 import digits, weights
 from safetensors.numpy import save_file
 from sklearn.metrics import cohen_kappa_score, log_loss
 
-from genjax import models
+from genjax import data, models
+from genjax.data import splits
 
 KEYS = {
     *("accuracy", "error", "per_class_accuracy", "kappa", "kappa_one_vs_rest", "nll", "ece"),
@@ -148,6 +150,11 @@ BAD_INPUT = {
         "preprocessing.mean of 'resnet_cifar(depth=8)': found 2 numbers; allowed are 1 or 3",
     ),
     "no deviation": (["--std=0"], "preprocessing.std of 'resnet_cifar(depth=8)': found (0.0,)"),
+    "an unknown measure": (["--measures=parametrs"], "did you mean 'parameters'"),
+    "measures without training examples": (
+        ["--measures=parameters"],
+        "measures: they need training examples apart from those evaluated; pass --train_data",
+    ),
     "no official parts": (["--split=train"], "split: found 'train', and 'npz:"),
     "an unknown part": (["--split=tset"], "flag --split=tset"),
     "empty batches": (["--batch_size=0"], "flag --batch_size=0: "),
@@ -228,6 +235,46 @@ def test_files_of_several_sizes_and_another_normalisation(in_one_process, folder
         assert values["nll"] == pytest.approx(log_loss(labels, p, labels=np.arange(10)), rel=1e-4)
         assert values["preprocessing"]["resize"] == [32, 32]
         assert values["preprocessing"]["mean"] == list(how.mean)
+
+
+def test_measures_are_computed_or_refused_by_name(in_one_process, folder):
+    usual = [
+        f"--weights={folder / 'small.safetensors'}",
+        MODEL,
+        "--measures=parameters,param_norm,cross_entropy,fro_dist",
+        "--measure_examples=100",
+        "--train_size=5000",
+    ]
+    parts = [f"--data=npz:{folder / 'digits.npz'},{folder / 'train.npz'}"]
+    apart = [f"--data=npz:{folder / 'train.npz'}", f"--train_data=npz:{folder / 'digits.npz'}"]
+    runs = in_one_process(
+        "evaluate",
+        {
+            "parts": [*usual, *parts, f"--output={folder / 'measured'}"],
+            "apart": [*usual, *apart, f"--output={folder / 'measured_apart'}"],
+        },
+    )
+    found = []
+    for code, out, err in runs.values():
+        assert code == 0, err
+        assert "it needs parameters at initialisation" in err
+        found.append(json.loads(out)["measures"])
+    assert found[0] == found[1]
+    loaded = models.load_weights(folder / "small.safetensors", "resnet_cifar")
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(loaded.params)]
+    values = found[0]["values"]
+    assert values["parameters"] == sum(leaf.size for leaf in leaves)
+    norm = sum((leaf**2).sum() for leaf in leaves if leaf.ndim > 1)
+    assert values["param_norm"] == pytest.approx(norm, rel=1e-5)
+    whole = data.load(f"npz:{folder / 'digits.npz'}")
+    part = whole.take(splits.nested_subsets(whole, [100], seed=0)[0])
+    logits = np.asarray(loaded.network.apply(loaded.params, part.images), np.float64)
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    expected = -logs[np.arange(100), part.labels].mean()
+    assert values["cross_entropy"] == pytest.approx(expected, rel=1e-4)
+    assert values["fro_dist"] is None
+    assert found[0]["refused"] == {"fro_dist": "it needs parameters at initialisation"}
+    assert found[0]["train_size"] == 5000
 
 
 # Real weights on real images ---------------------------------------------------------------------
