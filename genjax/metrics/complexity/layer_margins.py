@@ -49,7 +49,7 @@ def margin_signature(margins: Any) -> Any:
     return jnp.stack([lower, first, median, third, upper])
 
 
-def layer_margins(
+def normalised_layer_margins(
     network: Network, params: Params, images: Any, labels: Any, *, chunk: int = CHUNK
 ) -> dict[str, Any]:
     """Return margins in the images and in every tap, in units of the activation's spread.
@@ -78,7 +78,7 @@ def layer_margins(
         >>> net = models.create("mlp", image_shape=(2, 2, 1), num_classes=3, widths=(4,))
         >>> params = net.fold(*net.init(jax.random.key(0)))
         >>> images = jax.random.uniform(jax.random.key(1), (5, 2, 2, 1))
-        >>> found = layer_margins(net, params, images, jnp.zeros(5, int))
+        >>> found = normalised_layer_margins(net, params, images, jnp.zeros(5, int))
         >>> {name: margins.shape for name, margins in found.items()}
         {'input': (5,), 'features': (5,)}
     """
@@ -110,7 +110,9 @@ def layer_margins(
 
 def _signatures(workspace: Workspace) -> Any:
     train = workspace.data.train
-    found = layer_margins(workspace.network, workspace.trained.params, train.images, train.labels)
+    found = normalised_layer_margins(
+        workspace.network, workspace.trained.params, train.images, train.labels
+    )
     return jax.vmap(margin_signature)(jnp.stack(list(found.values())))
 
 
