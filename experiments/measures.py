@@ -10,18 +10,15 @@ import sys
 import time
 from typing import Any
 
-import pandas as pd
 from absl import flags
 
-import genjax
-from experiments import commandline, configuration, trial
+from experiments import commandline, configuration, measuring, trial
 from genjax import report
 from genjax.errors import InvalidInputError
 from genjax.metrics import complexity, recorded
 from genjax.report import measures as measures_report
 from genjax.report import relation_words
 from genjax.report import relations as relations_report
-from genjax.statistics.relations import relate
 
 FLAGS = flags.FLAGS
 TITLE = "Which measure predicts generalization?"
@@ -69,14 +66,16 @@ def measure_stored() -> None:
         print(commandline.COMPLETE.format(output.path))
         return
     output.prepare(config, overwrite=FLAGS.overwrite)
-    measured, refused = _measure(config, population, stored, output, names, FLAGS.examples)
-    rows = trial.with_measures(run.read_parquet("networks"), population, measured)
+    measured, refused = measuring.measure(
+        population, stored, output, names, examples=FLAGS.examples, config=config
+    )
+    rows = measuring.with_measures(run.read_parquet("networks"), population, measured)
     run.write_parquet("networks", rows)
     run.write_run_card(card)  # its list of files knows their sizes
     target = "metric.practical_error" if "metric.practical_error" in rows else "metric.test_error"
     table = recorded.by_family_and_size(rows)
-    draws = {"draws": 200, "permutations": 10_000, "level": 0.95}
-    _relate(config, output, table, target, refused, draws, (started, begun))
+    found = measuring.relate(table, target, draws=200, permutations=10_000, level=0.95)
+    _report(config, output, found, refused, stored, (started, begun))
 
 
 def measure_fresh() -> None:
@@ -92,44 +91,25 @@ def measure_fresh() -> None:
         print(commandline.COMPLETE.format(output.path))
         return
     output.prepare(plain, overwrite=FLAGS.overwrite)
-    _write_card(plain, output, (started, begun), "partial")
+    output.write_run_card(_card(plain, ready, (started, begun), "partial"))
     population = trial.train(config, ready, output)
-    measured, refused = _measure(plain, population, ready, output, names, config.measures.examples)
-    rows = trial.table(population, ready, measured)
+    measured, refused = measuring.measure(
+        population, ready, output, names, examples=config.measures.examples, config=plain
+    )
+    rows = measuring.table(population, ready, measured)
     output.write_parquet("networks", rows)
-    _relate(
-        plain,
-        output,
-        trial.converged(rows),
+    found = measuring.relate(
+        measuring.converged(rows),
         "metric.gap",
-        refused,
-        dict(config.statistics),
-        (started, begun),
-        len(ready.test.labels),
+        test_examples=len(ready.test.labels),
+        **config.statistics,
     )
+    _report(plain, output, found, refused, ready, (started, begun))
 
 
-def _measure(config, population, source, output, names, examples) -> tuple[pd.DataFrame, list]:
-    mark = report.provenance.config_hash(
-        {"config": config, "data": source.train.fingerprint, "version": genjax.__version__}
-    )
-    return trial.measure(population, source, output, names, examples=examples, mark=mark)
-
-
-def _relate(
-    config: dict[str, Any], output, table, target, refused, settings, times, test_examples=None
-) -> None:
-    """Relate measures to the target; write tables, figures and the page; say what came out."""
-    with report.terminal.progress("statistics", "stages") as on_progress:
-        found = relate(
-            table,
-            target=target,
-            seed_column="seed",
-            test_examples=test_examples,
-            on_progress=on_progress,
-            **settings,
-        )
-    card = _write_card(config, output, times, "complete")
+def _report(config, output, found, refused, source, times) -> None:
+    """Write tables, figures and the page, the run card last; say what came out."""
+    card = _card(config, source, times, "complete")
     written = measures_report.write(output, found, refused, card, title=TITLE)
     written["run card"] = output.write_run_card(card)
     said = [*measures_report.conclusions(found, refused), *relation_words.conclusions(found)]
@@ -137,22 +117,20 @@ def _relate(
         print(f"- {sentence}")
     kept = [relations_report.SUMMARY_COLUMNS.index(name) for name in SHOWN]
     rows = [[row[k] for k in kept] for row in relations_report.summary_rows(found)]
-    report.terminal.summary_table(f"What predicts {target}", SHOWN, rows)
+    report.terminal.summary_table(f"What predicts {found.target_name}", SHOWN, rows)
     report.terminal.paths(written)
 
 
-def _write_card(config, output, times, status) -> dict[str, Any]:
-    card = report.provenance.run_card(
+def _card(config, source, times, status) -> dict[str, Any]:
+    return report.provenance.run_card(
         config,
-        data_fingerprint="",
-        seeds=[],
+        data_fingerprint=source.train.fingerprint,
+        seeds=list(range(source.sweep.seeds)),
         wall_times={"all": time.monotonic() - times[1]},
         command=" ".join(sys.argv),
         status=status,
         started=times[0],
     )
-    output.write_run_card(card)
-    return card
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def _smoke(config: ConfigDict) -> None:
     config.sweep.hyper = {"learning_rate": (0.05, 0.1), "weight_decay": (0.0, 1e-2)}
     config.training.max_steps = 100
     config.training.threshold = 0.5
-    config.measures.names = ("capacity",)
+    config.measures.names = ("capacity", "norms")
     config.measures.examples = 100
     config.statistics.draws = 20
     config.statistics.permutations = 2_000
