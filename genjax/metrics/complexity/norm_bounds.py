@@ -228,8 +228,8 @@ MEASURES = (
         family="norm_bounds",
         formula="R_gamma + 2 [4 / n^(3/2) + (18 ln n / n) (2 / gamma) ||X||_F sqrt(ln(2 w^2)) "
         "prod_i s_i (sum_i (b_i / s_i)^(2/3))^(3/2)] + 3 sqrt(ln(2 / delta') / (2n)), delta = "
-        "0.05: s_i = ||W_i||_2 and b_i = ||(W_i - W_i^0)^T||_{2,1} with biases, w the largest width "
-        "(covering number of Theorem 3.3, Dudley's entropy integral)",
+        "0.05: s_i = ||W_i||_2, b_i = ||(W_i - W_i^0)^T||_{2,1}, both with biases, w the largest "
+        "width (covering number of Theorem 3.3, Dudley's entropy integral)",
         source=_BARTLETT,
         compute=_bartlett_bound,
         needs=("margin", "margins"),

@@ -23,8 +23,12 @@ from genjax.metrics.complexity.workspace import Workspace, cross_entropies, in_c
 SCHEDULE = Schedule()
 """Adam on mini-batches, for signs and labels."""
 
-BALL_SCHEDULE = Schedule(learning_rate=0.1)
-"""Projected gradient ascent; the learning rate is a share of the radius."""
+BALL_SCHEDULE = Schedule(learning_rate=0.02)
+"""Projected gradient ascent; the learning rate is a share of the radius.
+
+Chosen for what it reaches: on a small network of digits 0.02 found the largest mean over draws of
+0.005 to 0.3, and from 0.1 on some draws ended with all units of a layer dead.
+"""
 
 DELTA = 0.05
 

@@ -239,3 +239,15 @@ def test_networks_without_margin_or_movement_are_refused(groups, measure_data):
     assert one.measure == "log_bartlett_foster_telgarsky"
     assert one.reason == "the quantity is not defined for it"
     assert np.isfinite(found.values["bartlett_foster_telgarsky_bound"]).all()
+
+
+def test_networks_together_have_the_values_of_networks_alone(measure_data, measured):
+    family, group, alone = measured
+    found = complexity.measure_group(
+        group, measure_data, ["norm_bounds"], key=jax.random.key(0), batch_networks=4
+    )
+    assert found.refused == alone.refused
+    for name, values in found.values.items():
+        np.testing.assert_allclose(
+            values, alone.values[name], rtol=1e-4, err_msg=f"{family} {name}"
+        )

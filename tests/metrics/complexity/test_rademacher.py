@@ -73,7 +73,7 @@ def test_margins_of_a_linear_network_reach_their_supremum(getkey):
     images = np.asarray(jax.random.normal(getkey(), (32, 2, 2, 1)))
     labels = np.arange(32, dtype=np.int32) % 2
     workspace = workspace_of(network, params, images, labels, getkey())
-    schedule = rademacher.BALL_SCHEDULE._replace(epochs=150, batch_size=32)
+    schedule = rademacher.BALL_SCHEDULE._replace(epochs=150, learning_rate=0.1)
     gains, signs = rademacher.margin_complexity(workspace, schedule)
     radius = float(jnp.linalg.norm(params["output"]["kernel"]))
     turned = np.asarray(signs) * np.where(labels == 1, 1.0, -1.0)
