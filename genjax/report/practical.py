@@ -290,11 +290,12 @@ def _shift_section(
 ) -> Section:
     found = bed.calibration
     order = np.argsort(found.targets)
+    shown = bed.levels[order][:, _of_several_classes(bed.test.labels)]
     figure = _draw(
         output,
         "shift",
         lambda narrow: figures_training.shift_examples(
-            bed.levels[order], found.targets[order], found.achieved[order], narrow=narrow
+            shown, found.targets[order], found.achieved[order], narrow=narrow
         ),
         f"The same test images at every level of the shift '{bed.shift}'.",
     )
@@ -312,6 +313,12 @@ def _shift_section(
             Table("Protocols", ["name", "choices"], [[p.name, p.description] for p in protocols]),
         ],
     )
+
+
+def _of_several_classes(labels: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return the first example of each of so many classes, evenly spaced; files may be sorted."""
+    _, first = np.unique(labels, return_index=True)
+    return first[np.linspace(0, len(first) - 1, count).round().astype(int)]
 
 
 def with_interval(value: Any) -> str:

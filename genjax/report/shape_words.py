@@ -59,7 +59,8 @@ def _direction(name: str, shape: Shape, label: str, sign: int) -> str:
     text = f"As published, the error of {name} {_VERBS[sign]} with {label}: {ends}"
     against = steps < 0
     if not against.any():
-        return f"{text}, at every one of {len(steps)} steps." if len(steps) > 1 else f"{text}."
+        every = f", at every one of {len(steps)} steps ({_how_many(shape.sure())} of them with an "
+        return f"{text}{every}interval without zero)." if len(steps) > 1 else f"{text}."
     beyond = np.asarray(shape.steps.low) > 0 if sign < 0 else np.asarray(shape.steps.high) < 0
     sure = int((against & beyond).sum())
     return (
@@ -83,17 +84,21 @@ def _size(name: str, shapes: dict[str, Shape]) -> str:
         f"{lead} for {name}: mean errors of {len(size.levels)} sizes differ by at most {widest}, "
         f"to be compared with {others_by}"
     )
-    steps = np.asarray(size.steps.value)
+    return f"{text}; {_order(size)}."
+
+
+def _order(size: Shape) -> str:
+    """Say whether the error is monotone in size, as far as the intervals of its steps tell."""
+    steps, low, high = (np.asarray(part) for part in size.steps)
     if len(steps) < 2:
-        return f"{text}; two sizes cannot show whether error is monotone in size."
-    up, down = int((steps > 0).sum()), int((steps < 0).sum())
+        return "two sizes cannot show whether error is monotone in size"
     sure = f"{_how_many(size.sure())} of {count(len(steps), 'step')} with an interval without zero"
-    if up and down:
-        return f"{text}; also as published, it goes up and down with size ({sure})."
-    if not up and not down:
-        return f"{text}; it is the same at every size."
-    verb = _VERBS[1 if up else -1]
-    return f"{text}; unlike the published curves it {verb} with size throughout ({sure})."
+    if (low > 0).any() and (high < 0).any():
+        return f"also as published, it goes up and down with size ({sure})"
+    for sign, beyond in ((1, low > 0), (-1, high < 0)):
+        if beyond.all():
+            return f"unlike the published curves it {_VERBS[sign]} with size throughout ({sure})"
+    return f"whether it goes up and down with size, as published, is open ({sure})"
 
 
 def _how_many(number: int) -> str:

@@ -41,11 +41,13 @@ def test_the_published_shapes(sentences):
     ssim, share, size = sentences(FLAT, FALLING, RISING)
     ends = f"{MINUS}0.300 [{MINUS}0.300, {MINUS}0.300] from 0.60 to 1.00"
     assert ssim == (
-        f"As published, the error of net falls with SSIM: {ends}, at every one of 2 steps."
+        f"As published, the error of net falls with SSIM: {ends}, at every one of 2 steps (2 of "
+        "them with an interval without zero)."
     )
     assert share == (
         "As published, the error of net rises with the share of novel classes: 0.150 [0.150, "
-        "0.150] from 0.00 to 0.50, at every one of 2 steps."
+        "0.150] from 0.00 to 0.50, at every one of 2 steps (2 of them with an interval without "
+        "zero)."
     )
     assert size == (
         "As published, size matters little for net: mean errors of 3 sizes differ by at most 0.010 "
@@ -89,14 +91,18 @@ def test_what_the_intervals_leave_open_is_open(sentences):
     ssim, share, size = sentences(FLAT, (0.32, 0.31, 0.3), (0.0, 0.001, 0.002), noise=0.5)
     assert ssim.startswith("Whether the error of net falls with SSIM, as published, is open: ")
     assert share.startswith("Whether the error of net rises with the share of novel classes, as ")
-    assert "none of 2 steps with an interval without zero" in size
+    assert size.endswith(
+        "; whether it goes up and down with size, as published, is open (none of 2 steps with an "
+        "interval without zero)."
+    )
 
 
 @pytest.mark.parametrize(
     ("by_size", "words"),
     [
         ((0.0, 0.01), "; two sizes cannot show whether error is monotone in size."),
-        ((0.0, 0.0, 0.0), "; it is the same at every size."),
+        ((0.0, 0.0, 0.0), "; whether it goes up and down with size, as published, is open (none"),
+        ((0.0, 0.0, 0.02), "; whether it goes up and down with size, as published, is open (1 of"),
         ((0.0, 0.01, 0.02), "; unlike the published curves it rises with size throughout (2 of 2"),
     ],
 )
