@@ -27,6 +27,7 @@ def test_every_experiment_stands_in_the_table():
         "fields",
         "foreign",
         "measuring",
+        "pretrained",
         "stages",
         "trial",
     }
