@@ -71,7 +71,7 @@ def test_nothing_added_changes_nothing_and_every_tap_is_found(family):
         np.testing.assert_allclose(activations[name], taps[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["mlp", "resnet", "vit"])
+@pytest.mark.parametrize("family", ["mlp", "vit", pytest.param("resnet", marks=pytest.mark.slow)])
 def test_gradients_at_taps_agree_with_finite_differences(family):
     network, params = network_and_params(family)
     images, _ = some_images(2)
