@@ -4,6 +4,7 @@ Of a network of linear maps, ReLU and pooling it is a forward pass: with every w
 replaced by its absolute value to a power, and ones as the input (max-pooling keeps the maximum).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,16 +17,13 @@ from genjax.metrics.complexity.contract import (
     Result,
     refuse_where,
 )
-from genjax.metrics.complexity.layers import WeightLayer
-from genjax.metrics.complexity.programs import input_of_ones
+from genjax.metrics.complexity.programs import input_of_ones, scaled
 from genjax.metrics.complexity.workspace import Workspace
 from genjax.models import Network
 from genjax.types import Params
 
 _JIANG = "Jiang et al., Fantastic Generalization Measures, ICLR 2020"
 _NEYSHABUR = "Neyshabur, Tomioka and Srebro, Norm-Based Capacity Control, COLT 2015"
-_SCALES = (1.0, 2.0**-80, 2.0**80)
-_SMALLEST = 1e-20
 
 
 class PathSums(NamedTuple):
@@ -42,48 +40,37 @@ class PathSums(NamedTuple):
     possible: Any
 
 
-def path_sums(network: Network, layers: tuple[WeightLayer, ...], params: Params) -> PathSums:
+def path_sums(network: Network, params: Params) -> PathSums:
     """Return sum_k f_{|w|^p}(1)_k for p = 1 and p = 2, over the outputs k.
 
-    Multiplying the first kernel and all biases by a factor multiplies the outputs by it: that is
-    how sums of up to 1e62 are found in float32. Only what the first layer reads is one:
-    normalisation of images inside `apply` is undone.
+    Only what the first layer reads is one: normalisation of images inside `apply` is undone.
+    Powers of two are carried along, so that logarithms are right at any depth.
 
     Args:
-        network: linear maps, ReLU and pooling; its images enter at the first layer alone.
-        layers: of the network; other parameters are biases.
+        network: linear maps, ReLU and pooling.
         params: of one network, normalisation folded in.
 
     Example:
         >>> from genjax import models
-        >>> from genjax.metrics.complexity.layers import weight_layers
         >>> net = models.create("mlp", image_shape=(2, 2, 1), num_classes=3, widths=(2,))
         >>> params = net.fold(*net.init(jax.random.key(0)))
         >>> params = jax.tree.map(lambda w: jnp.full_like(w, -0.5), params)
-        >>> path_sums(net, weight_layers(net, params), params).sums.tolist()  # 3 (2 (2.5 / 2) + .5)
+        >>> path_sums(net, params).sums.tolist()  # 3 (2 (2.5 / 2) + .5) of absolute values
         [9.0, 2.625]
     """
     image, possible = input_of_ones(network, params)
-    leaves, structure = jax.tree.flatten(params)
-    later = {layer.leaf for layer in layers[1:]}
 
-    def forward(option):
-        power, scale = option
-        raised = [jnp.where(power == 2, w * w, jnp.abs(w)) for w in leaves]
-        scaled = [w if i in later else w * scale.astype(w.dtype) for i, w in enumerate(raised)]
-        return jnp.sum(network.apply(jax.tree.unflatten(structure, scaled), image))
+    def forward(power):
+        raised = jax.tree.map(lambda w: jnp.where(power == 2, w * w, jnp.abs(w)), params)
+        return scaled(lambda w: jnp.sum(network.apply(w, image)), raised)
 
-    powers = jnp.repeat(jnp.array([1, 2]), len(_SCALES))
-    scales = jnp.tile(jnp.array(_SCALES), 2)
-    sums = jax.lax.map(forward, (powers, scales)).reshape(2, len(_SCALES))
-    logs = jnp.log(sums) - jnp.log(jnp.array(_SCALES))[None]
-    plain, down, up = (jnp.isfinite(sums) & (sums > _SMALLEST)).T
-    chosen = jnp.select([plain, down, up], [logs[:, 0], logs[:, 1], logs[:, 2]], logs[:, 0])
-    return PathSums(sums[:, 0], chosen, possible)
+    found = jax.lax.map(forward, jnp.array([1, 2]))
+    logs = jnp.log(found.mantissa) + found.exponent * math.log(2)
+    return PathSums(found.mantissa * jnp.exp2(found.exponent), logs, possible)
 
 
 def _sums(workspace: Workspace) -> PathSums:
-    return path_sums(workspace.network, workspace.layers, workspace.trained.params)
+    return path_sums(workspace.network, workspace.trained.params)
 
 
 def _path_norm(workspace: Workspace) -> Result:
@@ -118,7 +105,7 @@ def _log(index: int) -> Any:
 
 INTERMEDIATES = (
     # `PathSums`.
-    Intermediate("path_sums", _sums, requires=("relu", "layers")),
+    Intermediate("path_sums", _sums, requires=("relu",)),
 )
 
 _SQUARES = "sum_k f_{w^2}(1)_k over outputs k, all weights and biases squared, input of ones"

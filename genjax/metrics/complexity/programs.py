@@ -1,10 +1,12 @@
 """A network's program, evaluated in ways that its function does not offer by itself."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import extend
 
 from genjax.models import Network
@@ -34,21 +36,29 @@ def forward_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def evaluated(*arguments):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = _evaluated(closed.jaxpr, closed.consts, jax.tree.leaves(arguments))
+        leaves = jax.tree.leaves(arguments)
+        results = _evaluated(closed.jaxpr, closed.consts, leaves, _bound, ("custom_jvp_call",))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return evaluated
 
 
-def _evaluated(jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """Evaluate a program with all calls written out, but for those with a forward derivative."""
+Rule = Callable[[Any, Any, Mapping[Any, Any]], Sequence[Any]]
+"""`(program, equation, values of its variables) -> results` of one equation."""
+
+
+def _evaluated(
+    jaxpr, consts: Sequence[Any], arguments: Sequence[Any], rule: Rule, whole: tuple[str, ...] = ()
+) -> list[Any]:
+    """Evaluate a program by a rule, with all calls written out but for those named."""
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     for equation in jaxpr.eqns:
         inner = _called(equation)
-        if inner is not None and equation.primitive.name != "custom_jvp_call":
-            results = _evaluated(*inner, [_value(var, known) for var in equation.invars])
+        if inner is not None and equation.primitive.name not in whole:
+            inputs = [_value(var, known) for var in equation.invars]
+            results = _evaluated(*inner, inputs, rule, whole)
         else:
-            results = _bound(jaxpr, equation, known)
+            results = rule(jaxpr, equation, known)
         known.update(zip(equation.outvars, results, strict=True))
     return [_value(var, known) for var in jaxpr.outvars]
 
@@ -81,6 +91,94 @@ def _bound(jaxpr, equation, known: Mapping[Any, Any]) -> Sequence[Any]:
     )
     program = extend.core.jaxpr_as_fun(extend.core.ClosedJaxpr(alone, ()))
     return program(*[known[var] for var in names])
+
+
+class Scaled(NamedTuple):
+    """An array whose entries may be outside of the range of its type.
+
+    Attributes:
+        mantissa: the array, divided by a power of two.
+        exponent: of that power, a whole number as a float scalar.
+    """
+
+    mantissa: Any
+    exponent: Any
+
+
+_CONTRACTIONS = ("dot_general", "conv_general_dilated")
+_PRODUCTS = (*_CONTRACTIONS, "mul", "div")
+_SUMS = ("add", "add_any", "sub", "max", "min", "concatenate", "pad", "select_n")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_SINGLE = ("reshape", "transpose", "broadcast_in_dim", "squeeze", "slice", "dynamic_slice", "rev")
+_SINGLE += ("split", "gather", "copy", "convert_element_type", "neg", "abs", "stop_gradient")
+_SINGLE += ("reduce_sum", "reduce_max", "reduce_window_sum", "reduce_window_max")
+_ZERO = -1e6
+
+
+def scaled(function: Callable[..., Any], *arguments: Any) -> Scaled:
+    """Evaluate a function of linear maps, maxima and sums without overflow or underflow.
+
+    A power of two is taken out of what every matrix product and convolution returns, and carried
+    along. Residual networks need it: shortcuts forbid to rescale their layers one by one.
+    Made for sums of positive numbers: where sums cancel by more than the range, what is left is 0.
+
+    Args:
+        function: returns one array; where it does to products what is not positively homogeneous
+            (e.g. exp), the result is NaN.
+        *arguments: arrays.
+
+    Example:
+        >>> found = scaled(lambda x: (x @ x) @ (x @ x) + x, 1e18 * jnp.eye(2))
+        >>> round(float(jnp.log10(found.mantissa[0, 0]) + found.exponent * jnp.log10(2.0)), 3)
+        72.0
+    """
+    closed = jax.make_jaxpr(function)(*arguments)
+    leaves = jax.tree.leaves(arguments)
+    result = _evaluated(closed.jaxpr, closed.consts, leaves, _scaled_rule)[0]
+    return result if isinstance(result, Scaled) else Scaled(result, jnp.zeros(()))
+
+
+def _scaled_rule(jaxpr, equation, known: Mapping[Any, Any]) -> Sequence[Any]:
+    """Evaluate one equation, of arrays as they are and of `Scaled` ones."""
+    name = equation.primitive.name
+    values = {v: _value(v, known) for v in equation.invars if not _is_literal(v)}
+    if name not in _CONTRACTIONS and not any(isinstance(v, Scaled) for v in values.values()):
+        return _bound(jaxpr, equation, values)
+    for var, array in values.items():
+        if not isinstance(array, Scaled) and jnp.issubdtype(array.dtype, jnp.inexact):
+            # Parameters are in the range of their type, but the small ones may be added to smaller.
+            plain = Scaled(array, jnp.zeros(()))
+            values[var] = plain if name in _PRODUCTS else _normalised(*plain)
+    held = {v: value.exponent for v, value in values.items() if isinstance(value, Scaled)}
+    arrays = {v: value.mantissa if v in held else value for v, value in values.items()}
+    if name in _PRODUCTS:
+        first, second = (0 if _is_literal(v) else held[v] for v in equation.invars)
+        exponent = first - second if name == "div" else first + second
+    elif name in (*_SUMS, *_COMPARISONS) and not any(map(_is_fixed, equation.invars)):
+        exponent = functools.reduce(jnp.maximum, held.values())
+        if len(held) > 1:
+            arrays |= {v: arrays[v] * jnp.exp2(own - exponent) for v, own in held.items()}
+    elif name in _SINGLE:
+        (exponent,) = held.values()
+    else:
+        return [jnp.full(v.aval.shape, jnp.nan, v.aval.dtype) for v in equation.outvars]
+    results = _bound(jaxpr, equation, arrays)
+    if name in _COMPARISONS:
+        return results
+    finish = _normalised if name in _CONTRACTIONS else Scaled
+    return [finish(result, exponent) for result in results]
+
+
+def _is_fixed(var) -> bool:
+    """Return whether it is a number written into the program that would have to be rescaled."""
+    return _is_literal(var) and bool(var.val != 0 and np.isfinite(var.val))
+
+
+def _normalised(array: Any, exponent: Any) -> Scaled:
+    largest = jnp.max(jnp.abs(array), initial=0)
+    own = jnp.where(largest == 0, 0.0, jnp.ceil(jnp.log2(largest)))
+    # What is zero must not decide about the exponent of a sum.
+    return Scaled(array * jnp.exp2(-own), jnp.where(largest == 0, _ZERO, exponent + own))
 
 
 def input_of_ones(network: Network, params: Params) -> tuple[Any, Any]:
