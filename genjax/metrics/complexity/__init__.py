@@ -43,6 +43,7 @@ from genjax.metrics.complexity.measuring import (
 from genjax.metrics.complexity.neighbourhood import label_variation
 from genjax.metrics.complexity.norms import size_adjusted
 from genjax.metrics.complexity.registry import catalogue, passes, select
+from genjax.metrics.complexity.sharpness import tolerated_box
 from genjax.metrics.complexity.sign_fit import linear_rademacher
 from genjax.metrics.complexity.spectral_laws import fit_marchenko_pastur, fit_power_law
 from genjax.metrics.complexity.tangent_kernel import (
@@ -92,6 +93,7 @@ __all__ = [
     "sampled_error_bound",
     "select",
     "size_adjusted",
+    "tolerated_box",
     "tolerated_noise",
     "two_layer_relu_kernel",
     "vc_bound",

@@ -21,6 +21,7 @@ FAMILIES = {
     "neighbourhood": "Label variation among neighbours",
     "flatness": "Flatness: largest tolerated noise",
     "pac_bayes": "PAC-Bayes measures",
+    "sharpness": "Worst-case sharpness: largest tolerated box",
     "certificates": "PAC-Bayes certificates",
     "compression": "Compression bounds",
     "heavy_tails": "Spectra of weights",
