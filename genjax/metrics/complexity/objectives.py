@@ -77,7 +77,7 @@ def flambda(
         kl_nats: of the posterior from the prior.
         num_examples: n.
         lam: l; None takes the best one, which no gradient passes through (at a minimum there is
-            none).
+            none). The value is then that of `fquad`.
         delta: probability of failing.
 
     Raises:

@@ -167,6 +167,7 @@ def test_objectives_are_their_formulas_and_bound_maurer_from_above():
             found = objective(risk, divergence, n)
             assert found == pytest.approx(expected[name], rel=1e-8), name
             assert name == "bbb" or found >= certified
+        assert expected["flambda"] == pytest.approx(expected["fquad"], rel=1e-9)
     fixed = objectives.flambda(0.1, 500.0, 10_000, lam=0.5)
     price = 500 + math.log(2 * 100 / 0.025)
     assert fixed == pytest.approx(0.1 / 0.75 + price / (10_000 * 0.5 * 0.75), rel=1e-12)
