@@ -59,6 +59,11 @@ def _layer_eigenvalues(workspace: Workspace) -> Any:
     return _stacked(workspace["singular_values"], sides)
 
 
+def _singular_values(matrix: Any) -> Any:
+    """Decompose one matrix, for `lax.map`: on CPU a batch of decompositions can block itself."""
+    return jnp.linalg.svd(matrix, compute_uv=False)
+
+
 def _slice_eigenvalues(workspace: Workspace) -> Any:
     spectra, sides = [], []
     found = zip(workspace.kernels, workspace.layers, workspace["singular_values"], strict=True)
@@ -68,7 +73,7 @@ def _slice_eigenvalues(workspace: Workspace) -> Any:
             sides.append(_sides(layer)[0])
             continue
         slices = kernel.reshape(-1, *layer.shape[2:])
-        spectra.append(jnp.linalg.svd(slices, compute_uv=False) / np.sqrt(2.0))
+        spectra.append(jax.lax.map(_singular_values, slices) / np.sqrt(2.0))
         sides.append(max(layer.shape[2:]))
     return _stacked(spectra, sides)
 

@@ -108,3 +108,8 @@ def test_chunks_and_stacks_change_nothing(case, monkeypatch):
             np.testing.assert_allclose(
                 together[name][0][i], alone[i][name][0], rtol=1e-4, err_msg=name
             )
+
+
+def test_images_without_effect_have_norm_zero():
+    grams = jnp.zeros((2, 3, 3)).at[1, 0, 0].set(1e-20)
+    np.testing.assert_allclose(jacobian._largest_eigenvalues(grams), [0.0, 1e-20], rtol=1e-5)
