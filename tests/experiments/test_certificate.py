@@ -121,3 +121,20 @@ def test_a_folder_of_another_run_is_kept(certified, refused):
     said = refused("certificate", *arguments, "--config.seeds=3")
     assert "another configuration: seeds was 2 and is now 3" in said
     assert (folder / "certificate.csv").exists()
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_bounds_hold_on_fashion_mnist(run, data_dir, tmp_path):
+    arguments = [
+        f"--config.data.source=idx:{data_dir / 'fashion_mnist'}",
+        "--config.data.train_examples=10000",
+        "--config.data.test_examples=4000",
+        "--config.methods.compression.dimension=300",
+    ]
+    code, _, err = run("certificate", SMOKE, f"--output={tmp_path}", *arguments)
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / "certificate.csv")
+    assert table["test_examples"].tolist() == [4000] * 4
+    assert np.all(table["test_error"] < table["bound"])
+    assert np.all(table["bound"] < 0.6)
