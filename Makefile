@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 
 .PHONY: benchmark test lint bench nightly clean
 
-benchmark: $(STAMP)  ## the main job: train, measure, report; about a minute and a half on 2 cores
+benchmark: $(STAMP)  ## the main job: train, measure, report; three to four minutes cold on 2 cores
 	$(BIN)/python -m experiments.benchmark
 
 test: $(STAMP)  ## all tests but the slow ones

@@ -11,8 +11,9 @@ import time
 
 from absl import flags
 
-from experiments import commandline, configuration, stages
+from experiments import commandline, configuration, measuring, stages
 from genjax import report
+from genjax.report import measures as measures_report
 from genjax.report import networks, relation_words
 from genjax.report import relations as relations_report
 from genjax.statistics import analysis as analyses
@@ -57,9 +58,12 @@ def main() -> None:
     )
     card["wall_times"] = {**measured.seconds, "analyse": time.monotonic() - begun}
     begun = time.monotonic()
-    related = stages.relations(config, measured, output)
+    table, refused = stages.measure_networks(config, measured, output)
+    card["wall_times"]["measures"] = time.monotonic() - begun
+    begun = time.monotonic()
+    related = measuring.relate_population(config, table)
     card["wall_times"]["relate"] = time.monotonic() - begun
-    written = write(output, measured, found, related, card)
+    written = write(output, measured, found, related, refused, card)
     summarise(measured.population, found, related, output, written)
 
 
@@ -74,13 +78,15 @@ def conclusions(population, found, related) -> list[str]:
     return [*shapes, *said]
 
 
-def write(output, measured, found, related, card):
+def write(output, measured, found, related, refused, card):
     """Write tables, figures, the page, and the run card last."""
     begun = time.monotonic()
     sections, tables = [], {}
     if not isinstance(related, str):
         sections = relations_report.section(output, related)
         tables = relations_report.write_tables(output, related)
+    if refused:
+        sections = [*sections, measures_report.refusals(refused)]
     output.write_parquet("protocols.parquet", found.protocols)
     output.write_parquet("intervals.parquet", analyses.all_intervals(found))
     complete = report.provenance.run_card(**card, status="complete")

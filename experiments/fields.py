@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from genjax import errors, models
 from genjax.data import shifts
+from genjax.metrics import complexity
 from genjax.training import SweepConfig
 
 _FREE = ("data.seen", "sweep.hyper")
@@ -111,12 +112,26 @@ def check(config: Any) -> None:
             )
 
 
+def check_measures(config: Any) -> None:
+    """Refuse measures that do not exist, and no examples to compute them from.
+
+    Raises:
+        InvalidInputError: naming the field, what was found and what is allowed.
+    """
+    complexity.select(config.measures.names)
+    if config.measures.examples < 1:
+        raise errors.InvalidInputError(
+            f"measures.examples: found {config.measures.examples}; at least 1 is needed."
+        )
+
+
 def check_grid(config: Any) -> None:
     """Refuse axes of the grid and settings of the statistics that nothing can be computed from.
 
     Raises:
         GenjaxError: naming the field, what was found and what is allowed.
     """
+    check_measures(config)
     if config.testbed.shift not in shifts.names():
         raise errors.ShiftError(
             errors.suggest("testbed.shift", config.testbed.shift, shifts.names())

@@ -125,7 +125,7 @@ def _card(config, source, times, status) -> dict[str, Any]:
     return report.provenance.run_card(
         config,
         data_fingerprint=source.train.fingerprint,
-        seeds=list(range(source.sweep.seeds)),
+        seeds=list(range(source.sweep.seeds)) if source.sweep else [],
         wall_times={"all": time.monotonic() - times[1]},
         command=" ".join(sys.argv),
         status=status,

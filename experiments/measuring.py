@@ -1,5 +1,7 @@
 """Measure a population group by group, and relate measures to errors: shared by experiments."""
 
+import concurrent.futures
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,23 +110,49 @@ def measure(
         train_size=len(trial.train),
     )
     key = jax.random.fold_in(jax.random.key(trial.seed), 3)
-    frames, refused, row = [], [], 0
-    with report.terminal.progress("measuring", unit="networks") as advance:
-        total = sum(len(g.seeds) for g in population.groups)
-        for index, group in enumerate(population.groups):
-            advance(row, total, group.network.name)
-            kept = _kept(output, index, mark)
-            if kept is None:
-                found = complexity.measure_group(group, measured, chosen, key=key)
-                said = [{**r._asdict(), "networks": list(r.networks)} for r in found.refused]
-                kept = columns(found), said
-                output.write_parquet(f"measured/group_{index:03d}", kept[0])
-                output.write_json(f"measured/group_{index:03d}", {"mark": mark, "refused": said})
-            frames.append(kept[0])
-            refused += [{**r, "networks": [row + i for i in r["networks"]]} for r in kept[1]]
-            row += len(group.seeds)
-        advance(row, total, "measured")
-    return pd.concat(frames, ignore_index=True), refused
+    groups = population.groups
+    devices = jax.devices()
+    # Many groups are measured side by side, one per device; a few are spread over all devices.
+    alone = len(groups) >= 2 * len(devices)
+    lock, done = threading.Lock(), 0
+
+    def one(index: int) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+        nonlocal done
+        kept = _kept(output, index, mark)
+        if kept is None:
+            form = execution.choose([devices[index % len(devices)]]) if alone else None
+            found = complexity.measure_group(groups[index], measured, chosen, key=key, form=form)
+            said = [{**r._asdict(), "networks": list(r.networks)} for r in found.refused]
+            kept = columns(found), said
+            output.write_parquet(f"measured/group_{index:03d}", kept[0])
+            output.write_json(f"measured/group_{index:03d}", {"mark": mark, "refused": said})
+        with lock:
+            done += len(groups[index].seeds)
+            advance(done, total, groups[index].network.name)
+        return kept
+
+    total = sum(len(g.seeds) for g in groups)
+    with (
+        report.terminal.progress("measures", unit="networks") as advance,
+        concurrent.futures.ThreadPoolExecutor(len(devices) if alone else 1) as pool,
+    ):
+        advance(0, total, f"compiling {len(chosen)} measures")
+        results = list(pool.map(one, range(len(groups))))
+    starts = np.cumsum([0, *(len(g.seeds) for g in groups)])
+    refused = [
+        {**r, "networks": [int(start) + i for i in r["networks"]]}
+        for start, (_, said) in zip(starts, results, strict=False)
+        for r in said
+    ]
+    return pd.concat([frame for frame, _ in results], ignore_index=True), merged(refused)
+
+
+def merged(refused: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return refusals with the networks of equal measure and reason put together."""
+    together: dict[tuple[str, str], list[int]] = {}
+    for one in refused:
+        together.setdefault((one["measure"], one["reason"]), []).extend(one["networks"])
+    return [{"measure": m, "networks": who, "reason": why} for (m, why), who in together.items()]
 
 
 def _some(examples: Examples, count: int) -> Examples:
@@ -147,3 +175,18 @@ def relate(table: pd.DataFrame, target: str, **settings: Any) -> relations.Relat
         return relations.relate(
             table, target=target, seed_column="seed", on_progress=on_progress, **settings
         )
+
+
+def relate_population(config: Any, table: pd.DataFrame) -> relations.Relations | str:
+    """Relate the measures of networks to their mean error over all cells, or say why not."""
+    try:
+        return relations.relate(
+            recorded.by_family_and_size(table),
+            target="metric.practical_error",
+            seed_column="seed",
+            draws=config.statistics.draws,
+            level=config.statistics.level,
+            seed=config.seed,
+        )
+    except errors.InvalidInputError as error:
+        return f"No measure is related to the error: {error}"

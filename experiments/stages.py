@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import pandas as pd
 import xarray as xr
 
 import genjax
-from experiments import configuration, pretrained
+from experiments import configuration, measuring, pretrained, trial
 from genjax import errors, report, training
 from genjax.metrics import recorded, testbed
-from genjax.statistics.relations import Relations, relate
 from genjax.training import Population, TrainingData
 
 
@@ -111,30 +111,40 @@ def train_and_measure(config: Any, ready: Ready, output: report.storage.OutputFo
     return Measured(plan, population, bed, cells, seconds)
 
 
-def relations(
+def measure_networks(
     config: Any, measured: Measured, output: report.storage.OutputFolder
-) -> Relations | str:
-    """Relate what was recorded of every network to its error, or say why that cannot be.
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Return one row per network with errors and measures, and which measures were refused.
 
     The table of networks is written anew, with measures and errors.
     """
-    table = recorded.measured_table(measured.population, measured.cells)
-    output.write_parquet("networks.parquet", table)
-    try:
-        return relate(
-            recorded.by_family_and_size(table),
-            target="metric.practical_error",
-            seed_column="seed",
-            draws=config.statistics.draws,
-            level=config.statistics.level,
-            seed=config.seed,
+    plan, found, refused = measured.plan, None, []
+    groups = measured.population.groups
+    elsewhere = any(group.training is None for group in groups)
+    outputs = tuple(range(groups[0].network.num_classes))
+    # A network trained elsewhere knows its own labels only: all of them, in their order.
+    if config.measures.names and not (elsewhere and plan.classes.seen != outputs):
+        train, validation, test = (
+            testbed.seen_only(plan.examples.take(part), plan.classes) for part in plan.splits
         )
-    except errors.InvalidInputError as error:
-        return f"No measure is related to the error: {error}"
+        source = trial.Trial(train, validation, test, None, config.seed)
+        found, refused = measuring.measure(
+            measured.population,
+            source,
+            output,
+            tuple(config.measures.names),
+            examples=config.measures.examples,
+            config=configuration.as_plain(config),
+        )
+    table = recorded.measured_table(measured.population, measured.cells)
+    if found is not None:
+        table = measuring.with_measures(table, measured.population, found)
+    output.write_parquet("networks.parquet", table)
+    return table, refused
 
 
 def forget(output: report.storage.OutputFolder) -> None:
-    """Remove checkpoints and cells of whatever run is in the folder.
+    """Remove checkpoints, cells and measures of whatever run is in the folder.
 
     Raises:
         OutputError: they cannot be removed.
@@ -142,7 +152,10 @@ def forget(output: report.storage.OutputFolder) -> None:
     try:
         for folder in (output.path / "checkpoints").glob("group_*"):
             shutil.rmtree(folder)
-        for file in (output.path / "cells").glob("group_*.nc"):
+        for file in [
+            *(output.path / "cells").glob("group_*.nc"),
+            *(output.path / "measured").glob("group_*"),
+        ]:
             file.unlink()
     except OSError as error:
         raise errors.OutputError(

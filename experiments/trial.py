@@ -11,7 +11,7 @@ from experiments import configuration, fields
 from experiments.configs import measures as measures_config
 from genjax import data, errors, report, training
 from genjax.data import Examples, splits
-from genjax.metrics import complexity, testbed
+from genjax.metrics import testbed
 from genjax.report.storage import OutputFolder
 from genjax.training import ModelConfig, Population, SweepConfig, TrainingConfig
 
@@ -23,14 +23,14 @@ class Trial(NamedTuple):
         train: examples that the networks were trained on.
         validation: examples that chose nothing, for measures that need some.
         test: examples that define the error to predict.
-        sweep: what was trained.
+        sweep: what was trained; None if elsewhere.
         seed: of everything random.
     """
 
     train: Examples
     validation: Examples
     test: Examples
-    sweep: SweepConfig
+    sweep: SweepConfig | None
     seed: int
 
 
@@ -41,11 +41,7 @@ def prepare(config: Any) -> Trial:
         GenjaxError: naming the field, what was found and what is allowed.
     """
     fields.check_names(config, measures_config.get_config())
-    complexity.select(config.measures.names)
-    if config.measures.examples < 1:
-        raise errors.InvalidInputError(
-            f"measures.examples: found {config.measures.examples}; at least 1 is needed."
-        )
+    fields.check_measures(config)
     sweep = _sweep(config)
     examples = data.load(config.data.source, data_dir=config.data.folder or None, stream=False)
     assert isinstance(examples, Examples)  # not streamed
@@ -88,6 +84,7 @@ def _training_data(trial: Trial) -> training.TrainingData:
 
 def train(config: Any, trial: Trial, output: OutputFolder) -> Population:
     """Train, or go on where another run of the same configuration was stopped."""
+    assert trial.sweep is not None
     with report.terminal.progress("training", unit="steps") as advance:
         return training.sweep(
             trial.sweep,

@@ -3,7 +3,7 @@
 Source: Huang, Yu and Zhang, A practical generalization metric for deep networks benchmarking,
   Sci Rep 15:9747 (2025). Their grid: 9 SSIM levels x 6 novel shares x model sizes.
 Hardware: 2 CPU cores, 1.7 GiB of memory (digits); see experiments/README.md for the other variants.
-Time: about 90 s with compilation, 55 s with a warm cache (digits, 2 cores).
+Time: 217 s with compilation (digits, 2 cores).
 Expected: every network reaches train accuracy > 0.99; mean error falls with SSIM and rises with the
   novel share; Pearson correlation of the kappa and error marginals above 0.99.
 Command: python -m experiments.benchmark --config=experiments/configs/benchmark.py:digits
@@ -91,6 +91,8 @@ def _digits() -> ConfigDict:
             "ladder": True,
         }
     )
+    # Of the zoo, see `python -m experiments.measures --list`; () measures nothing.
+    config.measures = ConfigDict({"names": ("fast",), "examples": 500})
     config.statistics = ConfigDict({"draws": 200, "level": 0.95})
     config.checkpoint_seconds = 30.0
     return config
@@ -159,4 +161,6 @@ def _smoke(config: ConfigDict) -> None:
     config.testbed.levels = (0.6, 0.8, 1.0)
     config.testbed.novel_counts = (0, 2, 5)
     config.protocols.ladder = False
+    config.measures.names = ("capacity", "norms")
+    config.measures.examples = 100
     config.statistics.draws = 20

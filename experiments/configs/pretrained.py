@@ -65,5 +65,7 @@ def get_config() -> ConfigDict:
             "ladder": True,
         }
     )
+    # What needs the start or the record of training is refused by name.
+    config.measures = ConfigDict({"names": ("norms", "output_margins"), "examples": 500})
     config.statistics = ConfigDict({"draws": 200, "level": 0.95})
     return config

@@ -26,11 +26,12 @@ class WeightLayer(NamedTuple):
     Attributes:
         path: of its kernel in the parameter tree, e.g. `['dense1']['kernel']`.
         leaf: its position among the leaves of the tree.
-        kind: `dense`, `convolution` or `depthwise`.
+        kind: `dense`, `convolution`, `depthwise` (one filter per channel) or `grouped`.
         shape: of the kernel; a convolution is [h, w, in, out], a dense layer has its inputs first.
         inputs: number of leading axes of a dense kernel that are summed over.
         spatial: (height, width) of the images it reads; (1, 1) for a dense layer.
         strides: of a convolution.
+        axes: order in which the axes of the stored kernel give `shape`; empty where they do.
     """
 
     path: str
@@ -40,10 +41,14 @@ class WeightLayer(NamedTuple):
     inputs: int
     spatial: tuple[int, int]
     strides: tuple[int, int]
+    axes: tuple[int, ...] = ()
 
 
 def weight_layers(network: Network, params: Params) -> tuple[WeightLayer, ...]:
     """Return the weight layers in the order in which the network applies them.
+
+    Kernels of convolutions are taken as [h, w, in, out] wherever the program reads another layout
+    directly from the parameters; one that it rearranges first must be stored in that layout.
 
     A layer is a leaf of `params` that the program multiplies by something that depends on the
     images: a matrix product, a convolution, or a depthwise convolution. Biases, scales of
@@ -140,13 +145,21 @@ def _convolution(equation, index, path, leaf, other, own) -> WeightLayer:
     numbers = equation.params["dimension_numbers"]
     spec = numbers.lhs_spec if own == 1 else numbers.rhs_spec
     spatial = (other[spec[2]], other[spec[3]])
-    # A window that computes neighbours together moves by more than the layer's own stride.
-    kernel = equation.invars[own].aval.shape
-    strides = tuple(equation.params["window_strides"])
-    if tuple(kernel) != tuple(leaf.shape) and sorted(kernel) != sorted(leaf.shape):
+    kernel = tuple(equation.invars[own].aval.shape)
+    strides, axes, shape = tuple(equation.params["window_strides"]), (), tuple(leaf.shape)
+    if own == 1 and kernel == shape:  # the program says which axis is which
+        out, into, rows, columns = numbers.rhs_spec
+        axes = (rows, columns, into, out)
+        shape = tuple(leaf.shape[axis] for axis in axes)
+    elif sorted(kernel) != sorted(shape):
+        # A window that computes neighbours together moves by more than the layer's own stride.
         strides = (strides[0], strides[0])
-    kind = "depthwise" if equation.params["feature_group_count"] > 1 else "convolution"
-    return WeightLayer(keystr(path), index, kind, leaf.shape, 3, spatial, strides)
+    groups = equation.params["feature_group_count"]
+    kind = "convolution" if groups == 1 else "grouped"
+    if groups > 1 and groups == other[spec[1]] == shape[3]:
+        kind = "depthwise"
+    axes = () if axes == (0, 1, 2, 3) else axes
+    return WeightLayer(keystr(path), index, kind, shape, 3, spatial, strides, axes)
 
 
 def _summed_axes(equation, own, leaf) -> int:
@@ -158,9 +171,12 @@ def _summed_axes(equation, own, leaf) -> int:
 
 
 def kernels(layers: tuple[WeightLayer, ...], params: Params) -> list[Any]:
-    """Return the kernels of the layers, in their order."""
+    """Return the kernels of the layers, in their order; convolutions are [h, w, in, out]."""
     leaves = jax.tree.leaves(params)
-    return [leaves[layer.leaf] for layer in layers]
+    return [
+        leaves[layer.leaf].transpose(layer.axes) if layer.axes else leaves[layer.leaf]
+        for layer in layers
+    ]
 
 
 def as_matrix(kernel: Any, layer: WeightLayer) -> Any:

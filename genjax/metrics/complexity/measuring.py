@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.complexity import computing, offers, registry
@@ -196,7 +197,10 @@ def _run(group, data, possible: Sequence[Measure], key, form):
     n = len(group.seeds)
     fill = np.minimum(np.arange(execution.padded(n, form)), n - 1)
     trained = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], _stacked(group))
-    found = program(data._replace(train_size=None), key, trained)
+    # LAPACK's own threads would compete with the devices for the cores.
+    with threadpool_limits(limits=1):
+        found = program(data._replace(train_size=None), key, trained)
+        jax.block_until_ready(found)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:n], found)
 
 

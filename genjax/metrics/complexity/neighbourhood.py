@@ -143,6 +143,7 @@ MEASURES = (
         _SOURCE,
         _variation(0),
         ("label_variations",),
+        fast=False,  # it takes longer to compile than any other family
     ),
     Measure(
         "label_variation_mixup",
@@ -152,5 +153,6 @@ MEASURES = (
         _SOURCE,
         _variation(1),
         ("label_variations",),
+        fast=False,  # it takes longer to compile than any other family
     ),
 )

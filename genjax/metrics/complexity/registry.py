@@ -59,6 +59,8 @@ def _by_name(attribute: str):
         for one in getattr(module, attribute, ()):
             if one.name in found:
                 raise InvalidInputError(f"{attribute}: '{one.name}' is defined twice.")
+            if one.name in FAMILIES:  # asking for the measure would ask for all of the family
+                raise InvalidInputError(f"{attribute}: '{one.name}' is the name of a family.")
             found[one.name] = one
     return found
 

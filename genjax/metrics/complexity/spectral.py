@@ -42,7 +42,7 @@ def convolution_blocks(layers: tuple[WeightLayer, ...], kernels: list[Any]) -> l
         if layer.kind == "dense" or (layer.kind == "convolution" and layer.shape[:2] == (1, 1)):
             found.append(as_matrix(kernel, layer)[None])
             continue
-        if layer.kind == "depthwise" and layer.shape[2] > 1:
+        if layer.kind == "grouped":
             found.append(jnp.full((1, 1, 1), jnp.nan))
             continue
         wrapped = _wrapped(kernel, layer.spatial)

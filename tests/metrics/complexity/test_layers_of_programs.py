@@ -69,3 +69,27 @@ def test_fourier_blocks_have_the_singular_values_of_the_circular_convolution():
     assert np.linalg.norm(np.asarray(blocks), ord=2, axis=(1, 2)).max() == pytest.approx(
         dense, rel=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("groups", "kernel", "kind", "shape"),
+    [
+        (1, (5, 2, 3, 3), "convolution", (3, 3, 2, 5)),
+        (2, (2, 1, 3, 3), "depthwise", (3, 3, 1, 2)),
+        (2, (4, 1, 3, 3), "grouped", (3, 3, 1, 4)),
+    ],
+)
+def test_kernels_stored_in_another_layout_are_turned(groups, kernel, kind, shape):
+    weights = {"w": jnp.arange(np.prod(kernel), dtype=jnp.float32).reshape(kernel)}
+
+    def apply(params, images):
+        out = jax.lax.conv_general_dilated(
+            images.transpose(0, 3, 1, 2), params["w"], (1, 1), "SAME", feature_group_count=groups
+        )
+        return out.mean((2, 3))
+
+    net = models.from_function(apply, weights, image_shape=(6, 6, 2), num_classes=kernel[0]).network
+    (found,) = layers.weight_layers(net, weights)
+    assert (found.kind, found.shape, found.spatial) == (kind, shape, (6, 6))
+    (turned,) = layers.kernels((found,), weights)
+    np.testing.assert_array_equal(turned, np.transpose(weights["w"], (2, 3, 1, 0)))

@@ -300,7 +300,7 @@ def test_depthwise_convolutions_have_the_norm_of_their_dense_matrix():
 
 
 def test_convolutions_in_groups_have_no_value_instead_of_a_wrong_one():
-    layer = layers.WeightLayer("", 0, "depthwise", (3, 3, 2, 4), 3, (4, 4), (1, 1))
+    layer = layers.WeightLayer("", 0, "grouped", (3, 3, 2, 4), 3, (4, 4), (1, 1))
     blocks = spectral.convolution_blocks((layer,), [jnp.ones((3, 3, 2, 4))])
     assert np.isnan(spectral.largest_singular_values(blocks)[0])
 
