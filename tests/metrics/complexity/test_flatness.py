@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from jax.flatten_util import ravel_pytree
 from scipy import optimize, stats
 
@@ -106,6 +105,7 @@ def test_dealing_examples_out_to_the_draws_costs_a_tenth_and_little_precision(gr
 
 def torch_sigma(params, images, labels, draws, magnitude):
     """Fifteen bisections of [0, 2], as in the literature, one network and draw at a time."""
+    torch = pytest.importorskip("torch")
     flat, unravel = ravel_pytree(params)
     places = jax.tree.map(np.asarray, unravel(jnp.arange(flat.size, dtype=flat.dtype)))
     places = jax.tree.map(lambda place: torch.tensor(place).long(), places)
@@ -134,6 +134,7 @@ def torch_sigma(params, images, labels, draws, magnitude):
     return sigma
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("magnitude", [False, True])
 def test_a_loop_in_pytorch_with_the_same_draws_finds_the_same_sigma(
     groups, measure_data, magnitude

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.stats
-import torch
 
 from genjax import models
 from genjax.metrics import complexity
@@ -240,7 +239,9 @@ def test_edges_agree_with_scipy():
     np.testing.assert_allclose(found, edges_by_scipy(images), atol=1e-6)
 
 
+@pytest.mark.peers
 def test_the_centre_is_enlarged_as_in_torch():
+    torch = pytest.importorskip("torch")
     images = np.random.default_rng(0).random((2, 32, 28, 3), np.float32)
     part = torch.from_numpy(images[:, 1:31, 1:27].transpose(0, 3, 1, 2).copy())
     expected = torch.nn.functional.interpolate(part, (32, 28), mode="bilinear")
@@ -248,7 +249,9 @@ def test_the_centre_is_enlarged_as_in_torch():
     np.testing.assert_allclose(found, expected.numpy().transpose(0, 2, 3, 1), atol=1e-5)
 
 
+@pytest.mark.peers
 def test_zooming_puts_corners_on_corners_as_in_torch():
+    torch = pytest.importorskip("torch")
     images = np.random.default_rng(0).random((2, 8, 6, 1), np.float32)
     scales = np.array([0.9, 1.0], np.float32)
     found = np.asarray(perturbed_images.zoomed(jnp.asarray(images), scales))

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-import torch
 from jax.flatten_util import ravel_pytree
 
 from genjax.metrics import complexity
@@ -63,8 +62,10 @@ def test_values_and_errors_are_those_of_the_formulas(found, groups, family, name
         np.testing.assert_allclose(ratio, shared, rtol=1e-3)
 
 
+@pytest.mark.peers
 def test_half_a_divergence_is_what_the_name_says(found, groups):
     """The best variance of a spherical Gaussian around zero is found numerically."""
+    torch = pytest.importorskip("torch")
     w, _ = vectors(groups["mlp"], 0)
     sigma = float(found["mlp"].info["pacbayes_mag_orig_kl"]["sigma"][0])
     mean = torch.tensor(w)
