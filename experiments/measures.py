@@ -98,8 +98,10 @@ def measure_fresh() -> None:
     )
     rows = measuring.table(population, ready, measured)
     output.write_parquet("networks", rows)
+    kept = measuring.converged(rows)
+    refused = measuring.among(refused, kept.index)
     found = measuring.relate(
-        measuring.converged(rows),
+        kept.reset_index(drop=True),
         "metric.gap",
         test_examples=len(ready.test.labels),
         **config.statistics,

@@ -55,16 +55,26 @@ def table(population: Population, trial: Trial, measured: pd.DataFrame) -> pd.Da
 def with_measures(
     rows: pd.DataFrame, population: Population, measured: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the table with measures added, those recorded in training and those of the zoo."""
+    """Return the table with measures added, those recorded in training and those of the zoo.
+
+    What the table holds of other measures stays; what is measured again is replaced.
+    """
     parts = [pd.DataFrame(recorded.recorded_measures(group)) for group in population.groups]
     before = pd.concat(parts, ignore_index=True).add_prefix("measure.")
-    before = before[[c for c in before if c not in measured]]
-    old = [c for c in rows if str(c).startswith(("measure.", "info."))]
+    before = before[[c for c in before if c not in measured and c not in rows]]
+    again = {str(c).removeprefix("measure.") for c in measured if str(c).startswith("measure.")}
+    old = [
+        c
+        for c in rows
+        if c in measured or (str(c).startswith("info.") and str(c).split(".")[1] in again)
+    ]
     return pd.concat([rows.drop(columns=old), before, measured], axis=1)
 
 
 def converged(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the networks whose training reached its threshold; measures compare like with like.
+    """Return the rows whose training reached its threshold; measures compare like with like.
+
+    The index is still that of the whole table.
 
     Raises:
         InvalidInputError: none did.
@@ -74,7 +84,7 @@ def converged(rows: pd.DataFrame) -> pd.DataFrame:
         raise errors.InvalidInputError(
             "training: no network reached training.threshold; raise it, or training.max_steps."
         )
-    return pd.DataFrame(reached).reset_index(drop=True)
+    return pd.DataFrame(reached)
 
 
 def measure(
@@ -101,13 +111,19 @@ def measure(
     """
     chosen = tuple(m.name for m in complexity.select(names))
     mark = report.provenance.config_hash(
-        {"config": config, "data": trial.train.fingerprint, "version": genjax.__version__}
+        {
+            "config": config,
+            "data": [s.fingerprint for s in (trial.train, trial.validation, trial.test) if s],
+            "version": genjax.__version__,
+        }
     )
+    # What needs no labels predicts the error on the test images; their labels stay here.
+    held_out = None if trial.validation is None else _some(trial.validation, examples)
     measured = complexity.measure_data(
         _some(trial.train, examples),
-        _some(trial.validation, examples),
-        _some(trial.validation, examples),
-        train_size=len(trial.train),
+        held_out,
+        _some(trial.test, examples),
+        train_size=trial.train_size or len(trial.train),
     )
     key = jax.random.fold_in(jax.random.key(trial.seed), 3)
     groups = population.groups
@@ -145,6 +161,25 @@ def measure(
         for r in said
     ]
     return pd.concat([frame for frame, _ in results], ignore_index=True), merged(refused)
+
+
+def among(refused: list[dict[str, Any]], kept: pd.Index) -> list[dict[str, Any]]:
+    """Return the refusals of the rows kept, by their new positions.
+
+    Args:
+        refused: measure, networks, reason; networks are rows of the whole table.
+        kept: old row of each row kept.
+
+    Example:
+        >>> one = {"measure": "margin", "networks": [0, 2], "reason": "negative"}
+        >>> among([one], pd.Index([1, 2]))[0]["networks"]
+        [1]
+    """
+    places = {int(row): place for place, row in enumerate(kept)}
+    found = [
+        {**r, "networks": [places[row] for row in r["networks"] if row in places]} for r in refused
+    ]
+    return [r for r in found if r["networks"]]
 
 
 def merged(refused: list[dict[str, Any]]) -> list[dict[str, Any]]:

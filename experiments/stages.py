@@ -128,6 +128,9 @@ def measure_networks(
             testbed.seen_only(plan.examples.take(part), plan.classes) for part in plan.splits
         )
         source = trial.Trial(train, validation, test, None, config.seed)
+        if elsewhere:  # it was trained on more than the heads are, their validation set included
+            size = config.networks.train_size
+            source = trial.Trial(train, None, test, None, config.seed, size)
         found, refused = measuring.measure(
             measured.population,
             source,

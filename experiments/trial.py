@@ -21,17 +21,19 @@ class Trial(NamedTuple):
 
     Attributes:
         train: examples that the networks were trained on.
-        validation: examples that chose nothing, for measures that need some.
+        validation: examples that were not trained on, for measures that need some, or None.
         test: examples that define the error to predict.
         sweep: what was trained; None if elsewhere.
         seed: of everything random.
+        train_size: examples that training used; 0 for all of `train`.
     """
 
     train: Examples
-    validation: Examples
+    validation: Examples | None
     test: Examples
     sweep: SweepConfig | None
     seed: int
+    train_size: int = 0
 
 
 def prepare(config: Any) -> Trial:
@@ -108,9 +110,9 @@ def stored(folder: str) -> tuple[Trial, Population, OutputFolder]:
     output = OutputFolder(path)
     card = output.read_json("run.json")
     config: Any = ConfigDict(card.get("config", {}))
-    if card.get("status") != "complete" or "testbed" not in config:
+    if card.get("status") != "complete" or not {"testbed", "sweep"} <= set(config):
         raise errors.InvalidInputError(
-            f"run: '{folder}' holds no complete run of experiments.benchmark."
+            f"run: '{folder}' holds no complete run of experiments.benchmark that trained networks."
         )
     if not list((path / "checkpoints").glob("group_*/step_*")):
         raise errors.InvalidInputError(

@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
                 ("resnet32.safetensors", "resnet_cifar:depth=32"),
                 ("resnet44.safetensors", "resnet_cifar:depth=44"),
             ),
+            "train_size": 50_000,  # examples that the networks were trained on
         }
     )
     config.data = ConfigDict(

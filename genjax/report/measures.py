@@ -104,12 +104,15 @@ def conclusions(relations: Relations, refused: Sequence[Mapping[str, Any]]) -> l
 
     Args:
         relations: of the measured networks.
-        refused: measure, networks, reason.
+        refused: measure, networks, reason; networks are rows of what was related.
     """
     networks = len(relations.networks.target)
     said = [f"{len(relations.table)} measures were related to the target over {networks} networks."]
-    whole = {r["measure"] for r in refused if len(r["networks"]) >= networks}
-    some = {r["measure"] for r in refused} - whole
+    without: dict[str, set[int]] = {}
+    for r in refused:
+        without.setdefault(r["measure"], set()).update(r["networks"])
+    whole = {name for name, rows in without.items() if len(rows) >= networks}
+    some = set(without) - whole
     if some:
         said.append(
             f"{len(some)} measures have no value for some networks; the table of refusals says why."

@@ -63,7 +63,7 @@ MEASURES = (
         name="vc_dimension",
         family="capacity",
         formula="d + 2 d ln(22 d P) sum_i |K_i|: d weight layers with kernels of |K_i| weights, "
-        "images of P pixels; an upper bound",
+        "images of P pixels; the bound that the PGDL competition scored",
         source="Jiang et al., Predicting Generalization in Deep Learning, NeurIPS 2020",
         compute=_vc_dimension,
         requires=("layers",),

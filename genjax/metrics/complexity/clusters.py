@@ -136,7 +136,9 @@ INTERMEDIATES = (
     Intermediate("davies_bouldin", _indices, needs=("cluster_representations",)),
 )
 
-_INDEX = "mean_i max_j (s_i + s_j) / ||c_i - c_j|| over the classes, mean over 10 groups of 120"
+_INDEX = (
+    "mean_i max_j (s_i + s_j) / ||c_i - c_j|| over the classes, mean over up to 10 groups of 120"
+)
 
 MEASURES = (
     Measure(

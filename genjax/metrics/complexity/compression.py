@@ -61,7 +61,8 @@ def message_bits(symbols: Any, num_levels: int, *, numbers: int) -> Any:
     count = symbols.shape[0]
     counts = jnp.sum(jax.nn.one_hot(symbols, num_levels), axis=0)
     shares = jnp.where(counts > 0, counts, 1.0) / count
-    # The margin keeps rounding from taking off a whole bit.
+    # Rounding must not add a whole bit; what the factor takes off a code of less than a million
+    # bits is covered by the additional one.
     code = jnp.ceil(-jnp.sum(counts * jnp.log2(shares)) * (1 - 1e-6)) + 1
     return code + (num_levels - 1) * math.ceil(math.log2(count + 1)) + _NUMBER_BITS * numbers
 

@@ -247,7 +247,7 @@ MEASURES = (
         name="disagreement",
         family="unlabeled",
         formula="share of unlabelled images on which the network and another one of equal settings "
-        "and another seed predict different classes, mean over the others (GDE); it predicts the "
+        "and another seed that did not diverge predict different classes, mean (GDE); predicts the "
         "error as far as `disagreement_calibration_error` is small",
         source=_GDE,
         compute=_disagreement,
