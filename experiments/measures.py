@@ -85,6 +85,7 @@ def measure_fresh() -> None:
     if FLAGS.names:
         plain["measures"]["names"] = list(FLAGS.names)
     names = tuple(plain["measures"]["names"])
+    complexity.select(names)
     ready = trial.prepare(config)
     output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
     if not FLAGS.overwrite and output.prepare(plain) == "complete":

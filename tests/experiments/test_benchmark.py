@@ -39,7 +39,7 @@ def test_run_card_says_what_was_run(smoke):
     assert card["config"]["testbed"]["levels"] == [0.6, 0.8, 1.0]
     assert {"python", "jax", "flax", "optax", "numpy", "genjax"} <= set(card["versions"])
     assert re.fullmatch("[0-9a-f]{16}", card["data_fingerprint"])
-    stages = {"load", "testbed", "train", "measure", "analyse", "relate", "report"}
+    stages = {"load", "testbed", "train", "measure", "analyse", "measures", "relate", "report"}
     assert set(card["wall_times"]) == stages
     assert all(seconds > 0 for seconds in card["wall_times"].values())
     assert card["seeds"] == [0, 1]
