@@ -16,13 +16,22 @@ FAST = [name for name, one in complexity.catalogue().items() if one.fast]
 FAMILIES = ("mlp", "cnn", "resnet", "vit")
 
 
+class Found(dict):
+    """What was measured by family, when a test first asks for it."""
+
+    def __init__(self, groups, measure_data):
+        super().__init__()
+        self.groups, self.data = groups, measure_data
+
+    def __missing__(self, family):
+        key = jax.random.key(1)
+        self[family] = complexity.measure_group(self.groups[family], self.data, FAST, key=key)
+        return self[family]
+
+
 @pytest.fixture(scope="module")
 def found(groups, measure_data):
-    key = jax.random.key(1)
-    return {
-        family: complexity.measure_group(groups[family], measure_data, FAST, key=key)
-        for family in FAMILIES
-    }
+    return Found(groups, measure_data)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -43,12 +52,11 @@ def test_names_families_and_requirements_are_known():
         assert measure.passes >= 0
 
 
-def test_bounds_say_whether_they_are_vacuous(found):
-    bounds = [n for n in FAST if complexity.catalogue()[n].conditions]
-    for family in FAMILIES:
-        for name in bounds:
-            if name in found[family].info:
-                assert "vacuous" in found[family].info[name], name
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bounds_say_whether_they_are_vacuous(found, family):
+    for name in [n for n in FAST if complexity.catalogue()[n].conditions]:
+        if name in found[family].info:
+            assert "vacuous" in found[family].info[name], name
 
 
 def test_the_fast_subset_is_cheap():
@@ -67,7 +75,7 @@ def test_order_of_examples_and_neighbours_do_not_matter(found, groups, digits, f
 
 
 def test_a_second_call_compiles_nothing(found, groups, measure_data, caplog):
-    del found
+    assert found["mlp"].values
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         complexity.measure_group(groups["mlp"], measure_data, FAST, key=jax.random.key(1))
     assert not [r for r in caplog.records if "ompiling" in r.getMessage() and "one" in r.message]
