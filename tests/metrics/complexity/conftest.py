@@ -18,16 +18,19 @@ MODELS = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave tests over all families to the nightly run where the family is a large one.
+    """Leave to the nightly run what compiles much: large families, and trained networks elsewhere.
 
-    Their programs take four times as long to compile as those of mlp and cnn.
+    The battery puts every fast measure on trained networks of mlp and cnn in every run; files of
+    single families have their oracles on toy networks.
     """
     here = pathlib.Path(__file__).parent
     for item in items:
-        parameters = getattr(item, "callspec", None)
-        if parameters is None or here not in item.path.parents:
+        if here not in item.path.parents:
             continue
-        if {"resnet", "vit"} & {v for v in parameters.params.values() if isinstance(v, str)}:
+        call = getattr(item, "callspec", None)
+        texts = {v for v in call.params.values() if isinstance(v, str)} if call else set()
+        trained = "groups" in item.fixturenames and item.path.stem != "test_measure_battery"
+        if trained or texts & {"resnet", "vit"}:
             item.add_marker(pytest.mark.slow)
 
 
