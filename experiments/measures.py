@@ -69,7 +69,7 @@ def measure_stored() -> None:
     measured, refused = measuring.measure(
         population, stored, output, names, examples=FLAGS.examples, config=config
     )
-    rows = measuring.with_measures(run.read_parquet("networks"), population, measured)
+    rows = measuring.with_measures(run.read_parquet("networks"), measured)
     run.write_parquet("networks", rows)
     run.write_run_card(card)  # its list of files knows their sizes
     target = "metric.practical_error" if "metric.practical_error" in rows else "metric.test_error"

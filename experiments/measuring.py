@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from experiments.trial import Trial
 from genjax import errors, report
 from genjax.data import Examples
 from genjax.metrics import complexity, recorded
-from genjax.metrics.complexity.measuring import columns
+from genjax.metrics.complexity.measuring import Refused, columns, merged
 from genjax.report.storage import OutputFolder
 from genjax.statistics import relations
 from genjax.training import Population, execution, segment
@@ -49,26 +49,23 @@ def table(population: Population, trial: Trial, measured: pd.DataFrame) -> pd.Da
     rows["hp.depth"] = [len(w) for w in widths]
     rows["metric.test_error"] = errors_on(population, trial.test)
     rows["metric.gap"] = rows["metric.test_error"] - (1 - rows["metric.train_accuracy"])
-    return with_measures(rows, population, measured)
+    parts = [pd.DataFrame(recorded.recorded_measures(group)) for group in population.groups]
+    before = pd.concat(parts, ignore_index=True).add_prefix("measure.")
+    return with_measures(pd.concat([rows, before], axis=1), measured)
 
 
-def with_measures(
-    rows: pd.DataFrame, population: Population, measured: pd.DataFrame
-) -> pd.DataFrame:
-    """Return the table with measures added, those recorded in training and those of the zoo.
+def with_measures(rows: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of networks with measures of the zoo added.
 
     What the table holds of other measures stays; what is measured again is replaced.
     """
-    parts = [pd.DataFrame(recorded.recorded_measures(group)) for group in population.groups]
-    before = pd.concat(parts, ignore_index=True).add_prefix("measure.")
-    before = before[[c for c in before if c not in measured and c not in rows]]
     again = {str(c).removeprefix("measure.") for c in measured if str(c).startswith("measure.")}
     old = [
         c
         for c in rows
         if c in measured or (str(c).startswith("info.") and str(c).split(".")[1] in again)
     ]
-    return pd.concat([rows.drop(columns=old), before, measured], axis=1)
+    return pd.concat([rows.drop(columns=old), measured], axis=1)
 
 
 def converged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +92,7 @@ def measure(
     *,
     examples: int,
     config: Mapping[str, Any],
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+) -> tuple[pd.DataFrame, tuple[Refused, ...]]:
     """Measure group by group; each is saved as soon as it is done.
 
     Args:
@@ -107,7 +104,7 @@ def measure(
         config: of the run; groups kept under another one, or of other data, are not used.
 
     Returns:
-        Columns `measure.*` and `info.*`, and what was refused: measure, networks, reason.
+        Columns `measure.*` and `info.*`, and what was refused, with rows of the table.
     """
     chosen = tuple(m.name for m in complexity.select(names))
     mark = report.provenance.config_hash(
@@ -132,14 +129,14 @@ def measure(
     alone = len(groups) >= 2 * len(devices)
     lock, done = threading.Lock(), 0
 
-    def one(index: int) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    def one(index: int) -> tuple[pd.DataFrame, tuple[Refused, ...]]:
         nonlocal done
         kept = _kept(output, index, mark)
         if kept is None:
             form = execution.choose([devices[index % len(devices)]]) if alone else None
             found = complexity.measure_group(groups[index], measured, chosen, key=key, form=form)
-            said = [{**r._asdict(), "networks": list(r.networks)} for r in found.refused]
-            kept = columns(found), said
+            kept = columns(found), found.refused
+            said = [r._asdict() for r in found.refused]
             output.write_parquet(f"measured/group_{index:03d}", kept[0])
             output.write_json(f"measured/group_{index:03d}", {"mark": mark, "refused": said})
         with lock:
@@ -156,38 +153,30 @@ def measure(
         results = list(pool.map(one, range(len(groups))))
     starts = np.cumsum([0, *(len(g.seeds) for g in groups)])
     refused = [
-        {**r, "networks": [int(start) + i for i in r["networks"]]}
+        r._replace(networks=tuple(int(start) + i for i in r.networks))
         for start, (_, said) in zip(starts, results, strict=False)
         for r in said
     ]
     return pd.concat([frame for frame, _ in results], ignore_index=True), merged(refused)
 
 
-def among(refused: list[dict[str, Any]], kept: pd.Index) -> list[dict[str, Any]]:
+def among(refused: Sequence[Refused], kept: pd.Index) -> list[Refused]:
     """Return the refusals of the rows kept, by their new positions.
 
     Args:
-        refused: measure, networks, reason; networks are rows of the whole table.
+        refused: with rows of the whole table.
         kept: old row of each row kept.
 
     Example:
-        >>> one = {"measure": "margin", "networks": [0, 2], "reason": "negative"}
-        >>> among([one], pd.Index([1, 2]))[0]["networks"]
-        [1]
+        >>> among([Refused("margin", (0, 2), "negative")], pd.Index([1, 2]))[0].networks
+        (1,)
     """
     places = {int(row): place for place, row in enumerate(kept)}
     found = [
-        {**r, "networks": [places[row] for row in r["networks"] if row in places]} for r in refused
+        r._replace(networks=tuple(places[row] for row in r.networks if row in places))
+        for r in refused
     ]
-    return [r for r in found if r["networks"]]
-
-
-def merged(refused: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return refusals with the networks of equal measure and reason put together."""
-    together: dict[tuple[str, str], list[int]] = {}
-    for one in refused:
-        together.setdefault((one["measure"], one["reason"]), []).extend(one["networks"])
-    return [{"measure": m, "networks": who, "reason": why} for (m, why), who in together.items()]
+    return [r for r in found if r.networks]
 
 
 def _some(examples: Examples, count: int) -> Examples:
@@ -201,7 +190,10 @@ def _kept(output: OutputFolder, index: int, mark: str):
     if not (output.exists(f"{name}.json") and output.exists(f"{name}.parquet")):
         return None
     said = output.read_json(name)
-    return (output.read_parquet(name), said["refused"]) if said["mark"] == mark else None
+    if said["mark"] != mark:
+        return None
+    refused = (Refused(r["measure"], tuple(r["networks"]), r["reason"]) for r in said["refused"])
+    return output.read_parquet(name), tuple(refused)
 
 
 def relate(table: pd.DataFrame, target: str, **settings: Any) -> relations.Relations:

@@ -15,6 +15,7 @@ import genjax
 from experiments import configuration, measuring, pretrained, trial
 from genjax import errors, report, training
 from genjax.metrics import recorded, testbed
+from genjax.metrics.complexity import Refused
 from genjax.training import Population, TrainingData
 
 
@@ -113,12 +114,12 @@ def train_and_measure(config: Any, ready: Ready, output: report.storage.OutputFo
 
 def measure_networks(
     config: Any, measured: Measured, output: report.storage.OutputFolder
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+) -> tuple[pd.DataFrame, tuple[Refused, ...]]:
     """Return one row per network with errors and measures, and which measures were refused.
 
     The table of networks is written anew, with measures and errors.
     """
-    plan, found, refused = measured.plan, None, []
+    plan, found, refused = measured.plan, None, ()
     groups = measured.population.groups
     elsewhere = any(group.training is None for group in groups)
     outputs = tuple(range(groups[0].network.num_classes))
@@ -141,7 +142,7 @@ def measure_networks(
         )
     table = recorded.measured_table(measured.population, measured.cells)
     if found is not None:
-        table = measuring.with_measures(table, measured.population, found)
+        table = measuring.with_measures(table, found)
     output.write_parquet("networks.parquet", table)
     return table, refused
 

@@ -11,7 +11,7 @@ import scipy.stats
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from genjax.metrics.complexity import Measure, registry
+from genjax.metrics.complexity import Measure, Refused, registry
 from genjax.metrics.complexity.contract import NEEDS
 from genjax.report import page, relation_words
 from genjax.report import relations as relations_report
@@ -99,18 +99,18 @@ def _needs() -> list[str]:
     return [f"- `{name}`: {words}" for name, words in NEEDS.items()]
 
 
-def conclusions(relations: Relations, refused: Sequence[Mapping[str, Any]]) -> list[str]:
+def conclusions(relations: Relations, refused: Sequence[Refused]) -> list[str]:
     """Return what was measured and what was refused, in sentences.
 
     Args:
         relations: of the measured networks.
-        refused: measure, networks, reason; networks are rows of what was related.
+        refused: with rows of what was related.
     """
     networks = len(relations.networks.target)
     said = [f"{len(relations.table)} measures were related to the target over {networks} networks."]
     without: dict[str, set[int]] = {}
     for r in refused:
-        without.setdefault(r["measure"], set()).update(r["networks"])
+        without.setdefault(r.measure, set()).update(r.networks)
     whole = {name for name, rows in without.items() if len(rows) >= networks}
     some = set(without) - whole
     if some:
@@ -126,7 +126,7 @@ def conclusions(relations: Relations, refused: Sequence[Mapping[str, Any]]) -> l
 def write(
     output: OutputFolder,
     relations: Relations,
-    refused: Sequence[Mapping[str, Any]],
+    refused: Sequence[Refused],
     card: Mapping[str, Any],
     *,
     title: str,
@@ -136,7 +136,7 @@ def write(
     Args:
         output: the folder.
         relations: from `genjax.statistics.relations`.
-        refused: measure, networks, reason.
+        refused: what has no value.
         card: from `genjax.report.provenance.run_card`.
         title: heading of the page.
     """
@@ -145,7 +145,7 @@ def write(
     said = [*conclusions(relations, refused), *relation_words.conclusions(relations)]
     text = page.render(title, said, sections, card)
     table = pd.DataFrame(
-        [(r["measure"], len(r["networks"]), r["reason"]) for r in refused],
+        [(r.measure, len(r.networks), r.reason) for r in refused],
         columns=["measure", "networks", "reason"],
     )
     return {
@@ -190,11 +190,11 @@ def beside_published(relations: Relations) -> tuple[str, Section]:
     return sentence, Section(title, [sentence], (), [Table(title, columns, rows)])
 
 
-def refusals(refused: Sequence[Mapping[str, Any]]) -> Section:
+def refusals(refused: Sequence[Refused]) -> Section:
     """Return the part of the page that says which measure has no value for which networks."""
     if not refused:
         return Section("Refusals", ["Every measure has a value for every network."])
-    rows = [(r["measure"], len(r["networks"]), r["reason"]) for r in refused]
+    rows = [(r.measure, len(r.networks), r.reason) for r in refused]
     table = Table("Measures without a value", ("measure", "networks", "reason"), rows)
     return Section("Refusals", ["What could not be computed is left out and named."], (), [table])
 

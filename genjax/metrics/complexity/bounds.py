@@ -162,6 +162,11 @@ def sampled_error_bound(sampled_error: Any, draws: Any, *, delta: float = 0.01) 
     return _inverse(xp, error, math.log(2 / delta) / draws)
 
 
+def maurer_price(xp: Any, kl_nats: Any, num_examples: Any, delta: float) -> Any:
+    """Return KL + ln(2 sqrt(n)/delta) in nats, what Maurer's bound divides by n."""
+    return kl_nats + xp.log(2 * xp.sqrt(num_examples) / delta)
+
+
 def maurer_bound(train_error: Any, kl_nats: Any, num_examples: Any, *, delta: float = 0.05) -> Any:
     """Return kl^-1(train error, (KL + ln(2 sqrt(n)/delta))/n), with confidence 1 - delta.
 
@@ -181,7 +186,7 @@ def maurer_bound(train_error: Any, kl_nats: Any, num_examples: Any, *, delta: fl
         0.2213
     """
     xp, error, kl, n = checked(train_error, kl_nats, num_examples, delta, smallest=8)
-    return _inverse(xp, error, (kl + xp.log(2 * xp.sqrt(n) / delta)) / n)
+    return _inverse(xp, error, maurer_price(xp, kl, n, delta) / n)
 
 
 def langford_seeger_bound(

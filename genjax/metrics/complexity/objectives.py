@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from genjax.metrics.complexity.bounds import checked
+from genjax.metrics.complexity.bounds import checked, maurer_price
 
 
 def fclassic(risk: Any, kl_nats: Any, num_examples: Any, *, delta: float = 0.025) -> Any:
@@ -27,7 +27,7 @@ def fclassic(risk: Any, kl_nats: Any, num_examples: Any, *, delta: float = 0.025
         0.2595
     """
     xp, risk, kl, n = checked(risk, kl_nats, num_examples, delta)
-    return risk + xp.sqrt((kl + xp.log(2 * xp.sqrt(n) / delta)) / (2 * n))
+    return risk + xp.sqrt(maurer_price(xp, kl, n, delta) / (2 * n))
 
 
 def fquad(risk: Any, kl_nats: Any, num_examples: Any, *, delta: float = 0.025) -> Any:
@@ -44,7 +44,7 @@ def fquad(risk: Any, kl_nats: Any, num_examples: Any, *, delta: float = 0.025) -
         0.2639
     """
     xp, risk, kl, n = checked(risk, kl_nats, num_examples, delta)
-    price = (kl + xp.log(2 * xp.sqrt(n) / delta)) / (2 * n)
+    price = maurer_price(xp, kl, n, delta) / (2 * n)
     return (xp.sqrt(risk + price) + xp.sqrt(price)) ** 2
 
 
@@ -61,7 +61,7 @@ def best_lambda(risk: Any, kl_nats: Any, num_examples: Any, *, delta: float = 0.
         0.6211
     """
     xp, risk, kl, n = checked(risk, kl_nats, num_examples, delta)
-    return 2 / (1 + xp.sqrt(1 + 2 * n * risk / (kl + xp.log(2 * xp.sqrt(n) / delta))))
+    return 2 / (1 + xp.sqrt(1 + 2 * n * risk / maurer_price(xp, kl, n, delta)))
 
 
 def flambda(
@@ -92,7 +92,7 @@ def flambda(
         lam = jax.lax.stop_gradient(lam) if isinstance(lam, jax.Array) else lam
     xp, risk, kl, n = checked(risk, kl_nats, num_examples, delta)
     rest = 1 - lam / 2
-    return risk / rest + (kl + xp.log(2 * xp.sqrt(n) / delta)) / (n * lam * rest)
+    return risk / rest + maurer_price(xp, kl, n, delta) / (n * lam * rest)
 
 
 def bbb(risk: Any, kl_nats: Any, num_examples: Any, *, penalty: float | int = 0.1) -> Any:

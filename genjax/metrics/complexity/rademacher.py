@@ -126,7 +126,8 @@ def margin_complexity(workspace: Workspace, schedule: Schedule) -> tuple[Any, An
         logits = in_chunks(lambda x: network.apply(params, x), images)
         return jnp.mean(signs * margins(logits, labels))
 
-    functions = balls(radii)._replace(
+    functions = balls(
+        radii,
         start=lambda key: network.fold(*network.init(key)),
         loss=lambda params, examples, signs: (-correlation(params, examples, signs), params),
         gain=correlation,

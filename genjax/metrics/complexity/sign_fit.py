@@ -109,8 +109,13 @@ def mean_and_error(gains: Any) -> tuple[Any, Any]:
     return jnp.mean(gains), jnp.std(gains, ddof=1) / np.sqrt(gains.shape[0])
 
 
-def balls(radii: Params) -> FunctionClass:
-    """Return the parts of a class that keep every array within a Euclidean ball around zero.
+def balls(
+    radii: Params,
+    start: Callable[[Key], Params],
+    loss: Callable[[Params, Any, Any], tuple[Any, Params]],
+    gain: Callable[[Params, Any, Any], Any],
+) -> FunctionClass:
+    """Return the class in which every array stays within a Euclidean ball around zero.
 
     Steps follow the gradient of every array, at the length of its own radius: in a ball that is
     where ascent ends in the direction of the gradient. Adam's steps would end elsewhere, since it
@@ -118,10 +123,9 @@ def balls(radii: Params) -> FunctionClass:
 
     Args:
         radii: one radius per array of the parameters, a tree of scalars.
-
-    Returns:
-        A `FunctionClass` whose `optimizer` and `project` are set; the other parts are to be
-        replaced.
+        start: as in `FunctionClass`.
+        loss: as in `FunctionClass`.
+        gain: as in `FunctionClass`.
     """
 
     def project(params):
@@ -143,10 +147,7 @@ def balls(radii: Params) -> FunctionClass:
 
         return optax.GradientTransformation(lambda params: jnp.int32(0), update)
 
-    def missing(*_):
-        raise NotImplementedError("balls: start, loss and gain are to be replaced.")
-
-    return FunctionClass(missing, missing, missing, optimizer, project)
+    return FunctionClass(start, loss, gain, optimizer, project)
 
 
 _TINY = float(np.finfo(np.float32).tiny)

@@ -44,7 +44,8 @@ def test_training_finds_the_linear_supremum(getkey):
     def correlation(params, inputs, signs):
         return jnp.mean(signs * (inputs @ params))
 
-    functions = sign_fit.balls(jnp.float32(1.5))._replace(
+    functions = sign_fit.balls(
+        jnp.float32(1.5),
         start=lambda key: jax.random.normal(key, (6,)),
         loss=lambda params, inputs, signs: (-correlation(params, inputs, signs), params),
         gain=correlation,
