@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from genjax.metrics.complexity.contract import Measure, Result, value
-from genjax.metrics.complexity.programs import forward_differentiable
 from genjax.metrics.complexity.workspace import Workspace, in_chunks
+from genjax.metrics.programs import forward_differentiable
 
 _LIANG = "Liang et al., Fisher-Rao Metric, Geometry, and Complexity of Neural Networks, 2019"
 

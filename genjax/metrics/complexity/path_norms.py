@@ -17,8 +17,8 @@ from genjax.metrics.complexity.contract import (
     Result,
     refuse_where,
 )
-from genjax.metrics.complexity.programs import input_of_ones, scaled
 from genjax.metrics.complexity.workspace import Workspace
+from genjax.metrics.programs import input_of_ones, scaled
 from genjax.models import Network
 from genjax.types import Params
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from genjax import models
-from genjax.metrics import complexity
-from genjax.metrics.complexity import Refusal, path_norms, programs
+from genjax.metrics import complexity, programs
+from genjax.metrics.complexity import Refusal, path_norms
 from genjax.metrics.complexity.contract import Labelled, Trained
 
 NAMES = ["path_norm", "path_norm_over_margin", "log_path_norm", "log_l1_path_norm"]

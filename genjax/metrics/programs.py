@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import extend
+from jax import extend, lax
 
 from genjax.models import Network
 from genjax.types import Params
@@ -33,14 +33,81 @@ def forward_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         >>> [float(v) for v in jax.jvp(forward_differentiable(square), (3.0,), (1.0,))]
         [9.0, 6.0]
     """
+    return _evaluated_by(function, _bound)
 
+
+def as_matrix_products(
+    function: Callable[..., Any], *, backend: str | None = None
+) -> Callable[..., Any]:
+    """Return the same function, forward differentiable, with 2-D convolutions as matrix products.
+
+    Every derivative of a matrix product is one, and XLA:CPU is as fast with it inside of compiled
+    loops as outside, which holds for few convolutions (see `genjax.models.convolution`). The price
+    is memory: patches are as many times larger than images as a window has pixels. Grouped
+    convolutions, and those inside of loops of the function's own, stay what they are.
+
+    Args:
+        function: of arrays; traced anew at each call.
+        backend: e.g. "gpu"; None takes the one in use. Elsewhere than on CPU convolutions stay.
+
+    Example:
+        >>> def convolve(images, kernel):
+        ...     return jax.lax.conv(images, kernel, (1, 1), "SAME")
+        >>> images, kernel = jnp.ones((1, 1, 3, 3)), jnp.ones((1, 1, 3, 3))
+        >>> as_matrix_products(convolve)(images, kernel)[0, 0].astype(int).tolist()
+        [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    """
+    cpu = (backend or jax.default_backend()) == "cpu"
+    return _evaluated_by(function, _product_rule if cpu else _bound)
+
+
+def _evaluated_by(function: Callable[..., Any], rule: "Rule") -> Callable[..., Any]:
     def evaluated(*arguments):
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         leaves = jax.tree.leaves(arguments)
-        results = _evaluated(closed.jaxpr, closed.consts, leaves, _bound, ("custom_jvp_call",))
+        results = _evaluated(closed.jaxpr, closed.consts, leaves, rule, ("custom_jvp_call",))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return evaluated
+
+
+def _product_rule(jaxpr, equation, known: Mapping[Any, Any]) -> Sequence[Any]:
+    options = equation.params
+    planar = equation.primitive.name == "conv_general_dilated" and equation.invars[0].aval.ndim == 4
+    if not planar or options["feature_group_count"] > 1 or options["batch_group_count"] > 1:
+        return _bound(jaxpr, equation, known)
+    images, kernel = (_value(var, known) for var in equation.invars)
+    return [_convolved_by_products(images, kernel, options)]
+
+
+def _convolved_by_products(images: Any, kernel: Any, options: Mapping[str, Any]) -> Any:
+    """Convolve as patches [N, H, W, h w in] times the kernel [h w in, out]."""
+    layout = options["dimension_numbers"]
+    to_last = [(spec[0], *spec[2:], spec[1]) for spec in (layout.lhs_spec, layout.out_spec)]
+    out, into, rows, columns = layout.rhs_spec
+    kernel = kernel.transpose(rows, columns, into, out)
+    dilated = [
+        (low, high, step - 1)
+        for (low, high), step in zip(options["padding"], options["lhs_dilation"], strict=True)
+    ]
+    zero = jnp.zeros((), images.dtype)
+    padded = lax.pad(images.transpose(to_last[0]), zero, [(0, 0, 0), *dilated, (0, 0, 0)])
+    strides, gaps = options["window_strides"], options["rhs_dilation"]
+    reach = [gap * (size - 1) for gap, size in zip(gaps, kernel.shape[:2], strict=True)]
+    ends = [max(n - r, 0) for n, r in zip(padded.shape[1:3], reach, strict=True)]
+    patches = [
+        padded[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
+        for i in range(0, reach[0] + 1, gaps[0])
+        for j in range(0, reach[1] + 1, gaps[1])
+    ]
+    result = lax.dot_general(
+        jnp.concatenate(patches, axis=-1),
+        kernel.reshape(-1, kernel.shape[-1]),
+        (((3,), (0,)), ((), ())),
+        precision=options["precision"],
+        preferred_element_type=options["preferred_element_type"],
+    )
+    return result.transpose(np.argsort(to_last[1]))
 
 
 Rule = Callable[[Any, Any, Mapping[Any, Any]], Sequence[Any]]
