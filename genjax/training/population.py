@@ -57,13 +57,21 @@ class TrainedGroup(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[index], self.params)
 
     def last(self, field: str) -> np.ndarray:
-        """Return the last finite entry of a history field per network, or NaN."""
+        """Return a history field per network at the record of its `params`, or NaN.
+
+        That is the last finite record; under early stopping the first with the lowest validation
+        error, whose parameters are kept.
+        """
         values = np.asarray(getattr(self.history, field))
         if not len(values):
             return np.full(len(self.seeds), np.nan)
-        finite = np.isfinite(values)
-        index = np.where(finite.any(0), len(values) - 1 - finite[::-1].argmax(0), 0)
-        return np.where(finite.any(0), values[index, np.arange(values.shape[1])], np.nan)
+        finite = np.isfinite(np.asarray(self.history.loss)) & np.isfinite(values)
+        index = len(values) - 1 - finite[::-1].argmax(0)
+        if self.training is not None and self.training.stop == "early_stopping":
+            right = np.where(finite, np.asarray(self.history.validation_accuracy), -np.inf)
+            index = right.argmax(0)
+        chosen = values[index, np.arange(values.shape[1])]
+        return np.where(finite.any(0), chosen, np.nan)
 
 
 class Population(NamedTuple):

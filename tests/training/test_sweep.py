@@ -128,6 +128,8 @@ def test_early_stopping_returns_the_best_parameters(few_digits, small_sweep):
         logits = group.network.apply(group.network_params(i), halves[1].images)
         accuracy = np.mean(np.asarray(logits).argmax(1) == halves[1].labels)
         np.testing.assert_allclose(accuracy, best, atol=1e-6)
+        for field in ("validation_accuracy", "loss", "gradient_norm"):  # of what was kept
+            assert group.last(field)[i] == getattr(group.history, field)[first, i]
 
 
 def test_a_diverging_network_leaves_its_neighbours_alone(few_digits, small_sweep):
