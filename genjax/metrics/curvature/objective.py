@@ -1,6 +1,6 @@
 """What is differentiated: a weighted sum of losses over examples, packed for a scan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -165,6 +165,53 @@ def pack(objective: Objective, *batches: tuple[Any, Any]) -> Chunks:
         labels[order].reshape(pieces, size, *labels.shape[1:]),
         jnp.asarray(weights.reshape(pieces, size), jnp.result_type(float)),
     )
+
+
+def restricted(
+    objective: Objective, params: Params, chosen: Sequence[str]
+) -> tuple[Objective, dict[str, Any]]:
+    """Return the objective as a function of some arrays of the parameters, the others held fixed.
+
+    Its curvature is a diagonal block of that of the whole.
+
+    Args:
+        objective: of all parameters.
+        params: all parameters; may be traced.
+        chosen: paths of arrays or of what holds them, e.g. `conv1`, `conv1/kernel`, or
+            `['conv1']['kernel']`.
+
+    Returns:
+        The objective of a dict of the chosen arrays by path, and that dict.
+
+    Raises:
+        InvalidInputError: nothing lies at a path.
+
+    Example:
+        >>> model = objective(lambda p, x: x * p["w"] + p["b"], "squared")
+        >>> part, own = restricted(model, {"w": jnp.ones(()), "b": jnp.ones(())}, ["w"])
+        >>> chunks = pack(part, (jnp.ones((4, 1)), jnp.zeros(4, int)))
+        >>> gradient(part, own, chunks)["w"].tolist()
+        1.0
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(params)
+    simple = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+    written = [jax.tree_util.keystr(path) for path, _ in paths]
+    own = {}
+    for name in chosen:
+        found = [
+            i
+            for i, (short, long) in enumerate(zip(simple, written, strict=True))
+            if name in (short, long) or short.startswith(name + "/") or long.startswith(name + "[")
+        ]
+        if not found:
+            raise InvalidInputError(suggest("chosen", name, simple))
+        own |= {simple[i]: paths[i][1] for i in found}
+
+    def apply(part, images):
+        leaves = [part.get(n, leaf) for n, (_, leaf) in zip(simple, paths, strict=True)]
+        return objective.apply(jax.tree.unflatten(structure, leaves), images)
+
+    return objective._replace(apply=apply), own
 
 
 def chunk_value(objective: Objective, params: Params, chunk: Chunks) -> Any:

@@ -1,0 +1,113 @@
+"""Curvature of many networks of one architecture, in one program over all devices."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from genjax.errors import InvalidInputError
+from genjax.metrics.curvature.checks import check
+from genjax.metrics.curvature.objective import Chunks, Objective, value
+from genjax.training import execution
+from genjax.types import Key, Params
+
+OfOneNetwork = Callable[[Params, Chunks, Key], Any]
+"""`(params, chunks, key) -> tree of arrays`, traced once for all networks."""
+
+
+def over_networks(
+    objective: Objective,
+    function: OfOneNetwork,
+    params_stack: Params,
+    chunks: Chunks,
+    key: Key,
+    *,
+    batch: int | None = None,
+) -> tuple[Any, np.ndarray]:
+    """Apply a function of one network to each of a stack, spread over the devices.
+
+    On CPU every core maps over its networks, on accelerators they are one vmapped program. The
+    program is compiled once for the same objective and function objects and shapes.
+
+    Args:
+        objective: what the curvature is of; its value says which networks can be measured.
+        function: of one network.
+        params_stack: parameters with a leading network axis [n, ...].
+        chunks: from `pack`, shared by all networks.
+        key: every network has its own, which depends on its position alone.
+        batch: networks per device in one vmapped program; None chooses for the devices. Memory
+            is that of the function times this.
+
+    Returns:
+        What the function returns, as NumPy arrays with a leading axis [n], NaN (or 0 for integers)
+        for networks whose parameters or loss are not finite; and which are valid, [n].
+
+    Raises:
+        InvalidInputError: no networks, or the first one that is finite is refused by `check`.
+
+    Example:
+        >>> from genjax.metrics import curvature
+        >>> line = curvature.objective(lambda w, x: x * w, "squared")
+        >>> chunks = curvature.pack(line, (jnp.ones((4, 1)), jnp.zeros(4, int)))
+        >>> def steepness(params, chunks, key):
+        ...     return curvature.hessian(line)(params, chunks)(jnp.ones(()))
+        >>> found, valid = over_networks(
+        ...     line, steepness, jnp.array([1.0, jnp.inf]), chunks, jax.random.key(0))
+        >>> found.tolist(), valid.tolist()
+        ([1.0, nan], [True, False])
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_stack)]
+    number = {leaf.shape[0] for leaf in leaves if leaf.ndim}
+    if len(number) != 1 or 0 in number or not all(leaf.ndim for leaf in leaves):
+        raise InvalidInputError(
+            f"params_stack: found leading axes {sorted(number)}; all arrays need the same number "
+            "of networks, at least one."
+        )
+    (networks,) = number
+    finite = [np.isfinite(leaf).reshape(networks, -1).all(axis=1) for leaf in leaves]
+    measurable = np.flatnonzero(np.all(finite, axis=0))
+    if len(measurable):
+        first = jax.tree.map(lambda leaf: jnp.asarray(leaf[measurable[0]]), params_stack)
+        _check_one(objective, first, chunks)
+    form = execution.choose(networks=networks)
+    form = form if batch is None else form._replace(batch=batch)
+    fill = np.minimum(np.arange(execution.padded(networks, form)), networks - 1)
+    stack = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], params_stack)
+    program = _program(objective, function, form.mesh, form.batch)
+    # LAPACK's own threads would compete with the devices for the cores.
+    with threadpool_limits(limits=1):
+        found, valid = program(chunks, key, (stack, np.arange(len(fill), dtype=np.int32)))
+        jax.block_until_ready(found)
+    found = jax.tree.map(lambda leaf: np.asarray(leaf)[:networks], found)
+    return found, np.asarray(valid)[:networks]
+
+
+def _check_one(objective: Objective, params: Params, chunks: Chunks) -> None:
+    """Refuse what holds for all networks; a loss that is not finite is this one's own affair."""
+    if np.isfinite(float(value(objective, params, chunks))):
+        check(objective, params, chunks)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(objective: Objective, function: OfOneNetwork, mesh: Any, batch: int | None):
+    def one(chunks, key, own):
+        params, index = own
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
+        valid = functools.reduce(jnp.logical_and, finite)
+        valid = valid & jnp.isfinite(value(objective, params, chunks))
+        # Decompositions and loops of the function meet numbers, whatever the network is.
+        params = jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.zeros_like(leaf)), params)
+        found = function(params, chunks, jax.random.fold_in(key, index))
+
+        def marked(leaf):
+            leaf = jnp.asarray(leaf)
+            none = jnp.nan if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0
+            return jnp.where(valid, leaf, jnp.asarray(none, leaf.dtype))
+
+        return jax.tree.map(marked, found), valid
+
+    return execution.spread(one, execution.Execution(mesh, batch), shared=2)
