@@ -18,11 +18,9 @@ from genjax.errors import InvalidInputError
 from genjax.metrics import complexity, recorded
 from genjax.report import measures as measures_report
 from genjax.report import relation_words
-from genjax.report import relations as relations_report
 
 FLAGS = flags.FLAGS
 TITLE = "Which measure predicts generalization?"
-SHOWN = ("measure", "tau", "granulated", "cmi", "sign_error_mean", "verdict")
 
 
 def define_flags() -> None:
@@ -101,11 +99,13 @@ def measure_fresh() -> None:
     output.write_parquet("networks", rows)
     kept = measuring.converged(rows)
     refused = measuring.among(refused, kept.index)
+    settings = dict(config.statistics)
+    weighted = settings.pop("hoeffding")
     found = measuring.relate(
         kept.reset_index(drop=True),
         "metric.gap",
-        test_examples=len(ready.test.labels),
-        **config.statistics,
+        test_examples=len(ready.test.labels) if weighted else None,
+        **settings,
     )
     _report(plain, output, found, refused, ready, (started, begun))
 
@@ -118,9 +118,10 @@ def _report(config, output, found, refused, source, times) -> None:
     said = [*measures_report.conclusions(found, refused), *relation_words.conclusions(found)]
     for sentence in said:
         print(f"- {sentence}")
-    kept = [relations_report.SUMMARY_COLUMNS.index(name) for name in SHOWN]
-    rows = [[row[k] for k in kept] for row in relations_report.summary_rows(found)]
-    report.terminal.summary_table(f"What predicts {found.target_name}", SHOWN, rows)
+    rows = measures_report.interval_rows(found)
+    report.terminal.summary_table(
+        f"What predicts {found.target_name}", measures_report.INTERVAL_COLUMNS, rows
+    )
     report.terminal.paths(written)
 
 

@@ -16,10 +16,12 @@ from genjax.metrics.complexity.contract import NEEDS
 from genjax.report import page, relation_words
 from genjax.report import relations as relations_report
 from genjax.report.page import Section, Table
-from genjax.report.phrases import signed
+from genjax.report.phrases import bracket, signed
 from genjax.report.storage import OutputFolder
 from genjax.statistics.published import MEAN_SIGN_ERRORS
 from genjax.statistics.relations import Relations
+
+INTERVAL_COLUMNS = ("measure", "tau", "granulated", "cmi", "sign_error_mean")
 
 _WORSE = {True: "worse", False: "better", None: "open"}
 
@@ -164,13 +166,15 @@ def beside_published(relations: Relations) -> tuple[str, Section]:
     Args:
         relations: of the measured networks.
     """
-    ours = dict(zip(relations.table["measure"], relations.table["sign_error_mean"], strict=True))
-    both = [name for name in MEAN_SIGN_ERRORS if np.isfinite(ours.get(name, np.nan))]
-    rows = [(name, MEAN_SIGN_ERRORS[name], ours[name]) for name in both]
+    ours = dict(
+        zip(relations.table["measure"], _with_ends(relations, "sign_error_mean"), strict=True)
+    )
+    both = [name for name in MEAN_SIGN_ERRORS if name in ours and np.isfinite(ours[name][0])]
     title = "Beside the published order"
     if len(both) < 5:
         return "", Section(title, [f"Only {len(both)} of the 24 published measures are here."])
-    published, here = np.array([row[1:] for row in rows]).T
+    published = np.array([MEAN_SIGN_ERRORS[name] for name in both])
+    here = np.array([ours[name][0] for name in both])
     test = scipy.stats.permutation_test(
         (here,),
         lambda values: scipy.stats.spearmanr(published, values)[0],
@@ -187,7 +191,25 @@ def beside_published(relations: Relations) -> tuple[str, Section]:
         f"Dziugaite et al. (Spearman {signed(found)}, p = {p:.2g})."
     )
     columns = ("measure", "published mean sign error", "mean sign error here")
+    rows = [(name, MEAN_SIGN_ERRORS[name], bracket(*ours[name])) for name in both]
     return sentence, Section(title, [sentence], (), [Table(title, columns, rows)])
+
+
+def _with_ends(relations: Relations, statistic: str) -> list[tuple[float, float, float]]:
+    names = [statistic, f"{statistic}_low", f"{statistic}_high"]
+    return [(a, low, high) for a, low, high in relations.table[names].to_numpy(float).tolist()]
+
+
+def interval_rows(relations: Relations) -> list[list[str]]:
+    """Return every measure with tau, granulated tau, CMI and mean sign error, all with intervals.
+
+    Args:
+        relations: from `genjax.statistics.relations`; columns are `INTERVAL_COLUMNS`.
+    """
+    statistics = ("kendall", "granulated", "cmi", "sign_error_mean")
+    columns = [_with_ends(relations, name) for name in statistics]
+    cells = [[bracket(*one) if np.isfinite(one[0]) else "-" for one in c] for c in columns]
+    return [[str(m), *row] for m, *row in zip(relations.table["measure"], *cells, strict=True)]
 
 
 def refusals(refused: Sequence[Refused]) -> Section:

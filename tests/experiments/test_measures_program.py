@@ -38,6 +38,9 @@ def test_a_fresh_population_gives_a_table_with_measures_and_a_page(trial):
     page = (folder / "report.html").read_text()
     assert "Refusals" in page
     assert "measures were related to the target" in out
+    related = pd.read_csv(folder / "relations.csv")
+    shown = {line.split()[0]: line.count("[") for line in out.splitlines() if line.strip()}
+    assert all(shown[name] >= 3 for name in related["measure"])  # each with its intervals
 
 
 def test_a_complete_run_is_left_as_it_is(run, trial):
