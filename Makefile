@@ -21,6 +21,7 @@ bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/python benchmarks/training.py --output=results/bench_training.json
 	$(BIN)/python benchmarks/accuracy.py --output=results/bench_accuracy.json
 	$(BIN)/python benchmarks/relations.py --output=results/bench_relations.json
+	$(BIN)/python benchmarks/measures.py --output=results/bench_measures.json
 	if [ -n "$$GENJAX_DATA_DIR" ]; then \
 	  $(BIN)/python benchmarks/evaluation.py --output=results/bench_evaluation.json; fi
 
