@@ -224,7 +224,7 @@ def worst_case_sharpness(
         >>> from genjax.metrics.curvature.objective import objective, pack
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2 / 2)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
-        >>> found = worst_case_sharpness(made, jnp.array([2.0]), chunks, rho=0.5)
+        >>> found = worst_case_sharpness(made, jnp.array(2.0), chunks, rho=0.5)
         >>> float(found.value)  # from w = 2 to 3: (9 - 4) / 2
         2.5
     """
@@ -281,7 +281,7 @@ def average_case_sharpness(
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2 / 2)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
         >>> found = average_case_sharpness(
-        ...     made, jnp.array([2.0]), chunks, jax.random.key(0), rho=0.1, draws=1000)
+        ...     made, jnp.array(2.0), chunks, jax.random.key(0), rho=0.1, draws=1000)
         >>> bool(abs(found.value - 0.02) < 4 * found.standard_error)  # (0.1 * 2)^2 / 2
         True
     """

@@ -65,7 +65,7 @@ def local_entropy(
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2 / 2)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
         >>> found = local_entropy(
-        ...     made, jnp.array([0.0]), chunks, jax.random.key(0), gamma=1.0, draws=1000)
+        ...     made, jnp.array(0.0), chunks, jax.random.key(0), gamma=1.0, draws=1000)
         >>> bool(abs(found.value + math.log(2) / 2) < 4 * found.standard_error)
         True
     """

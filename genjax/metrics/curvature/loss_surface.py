@@ -87,7 +87,8 @@ def loss_slice(
         >>> from genjax.metrics.curvature.objective import objective, pack
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
-        >>> loss_slice(made, jnp.zeros(1), chunks, [jnp.ones(1)], jnp.array([-1.0, 2.0])).tolist()
+        >>> w, d, places = jnp.array(0.0), jnp.array(1.0), jnp.array([-1.0, 2.0])
+        >>> loss_slice(made, w, chunks, [d], places).tolist()
         [1.0, 4.0]
     """
     if len(directions) not in (1, 2) or len(coordinates) != len(directions):
@@ -135,7 +136,7 @@ def linear_path(
         ...     return (logits[:, 0] ** 2 - 1) ** 2
         >>> made = objective(lambda w, x: x * w, double_well)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
-        >>> found = linear_path(made, -jnp.ones(1), jnp.ones(1), chunks, points=5)
+        >>> found = linear_path(made, jnp.array(-1.0), jnp.array(1.0), chunks, points=5)
         >>> float(found.barrier), float(found.where)
         (1.0, 0.5)
     """

@@ -50,7 +50,7 @@ def keskar_sharpness(
         >>> from genjax.metrics.curvature.objective import objective, pack
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0])
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
-        >>> found = keskar_sharpness(made, jnp.array([3.0]), chunks, epsilon=1e-2)
+        >>> found = keskar_sharpness(made, jnp.array(3.0), chunks, epsilon=1e-2)
         >>> round(float(found.value), 4)  # 100 * 0.01 * (3 + 1) / (1 + 3)
         1.0
     """
@@ -90,7 +90,7 @@ def sam_sharpness(
         >>> from genjax.metrics.curvature.objective import objective, pack
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2 / 2)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
-        >>> float(sam_sharpness(made, jnp.array([2.0]), chunks, rho=1.0).value)  # (9 - 4) / 2
+        >>> float(sam_sharpness(made, jnp.array(2.0), chunks, rho=1.0).value)  # (9 - 4) / 2
         2.5
     """
     return _one_step(objective, params, chunks, rho, jax.tree.map(jnp.ones_like, params), per_chunk)
@@ -126,7 +126,7 @@ def asam_sharpness(
         >>> from genjax.metrics.curvature.objective import objective, pack
         >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2 / 2)
         >>> chunks = pack(made, (jnp.ones((4, 1)), jnp.zeros(4, int)))
-        >>> float(asam_sharpness(made, jnp.array([2.0]), chunks, eta=0.0).value)  # (3^2 - 2^2) / 2
+        >>> float(asam_sharpness(made, jnp.array(2.0), chunks, eta=0.0).value)  # (3^2 - 2^2) / 2
         2.5
     """
     if eta < 0:

@@ -71,7 +71,7 @@ def training_curvature(
 
     Example:
         >>> from genjax.metrics.curvature.objective import objective, pack
-        >>> made = objective(lambda w, x: x * w, lambda logits, labels: logits[:, 0] ** 2 / 2)
+        >>> made = objective(lambda w, x: x * w[None], lambda logits, labels: logits[:, 0] ** 2 / 2)
         >>> chunks = pack(made, (jnp.full((1, 2), 3.0), jnp.zeros(1, int)))
         >>> found = training_curvature(
         ...     made, jnp.ones(2), chunks, jax.random.key(0), learning_rate=0.01, steps=2,

@@ -60,9 +60,10 @@ def test_records_are_those_of_dense_hessians():
         np.testing.assert_allclose(ravel_pytree(found.params)[0], flat, rtol=1e-9)
 
 
-def along(rates, steps, count):
-    """Descend from one start with several learning rates at once; digits, 100 hidden tanh units."""
-    digits = data.load("digits").take(range(count))
+@functools.cache
+def program(steps):
+    """Descend from one start with several learning rates; digits, two layers of 32 tanh units."""
+    digits = data.load("digits").take(range(100))
     chunks = pack(OURS, (digits.images - digits.images.mean(0), digits.labels))
     params = start(jax.random.key(0), (64, 32, 32, 10))
 
@@ -72,12 +73,16 @@ def along(rates, steps, count):
             record_every=20, iterations=8,
         )  # fmt: skip
 
-    return jax.jit(lambda rates: jax.lax.map(one, rates))(jnp.asarray(rates, jnp.float32))
+    return jax.jit(lambda rates: jax.lax.map(one, rates))
+
+
+def along(*rates):
+    return program(1400)(jnp.asarray(rates, jnp.float32))
 
 
 def test_the_top_eigenvalue_settles_near_two_over_the_learning_rate():
     rates = np.array([0.1, 0.32, 0.4])
-    found = along(rates, steps=1400, count=100)
+    found = along(*rates)
     tops, losses = np.asarray(found.top_eigenvalues), np.asarray(found.losses)
     # A small rate: sharpness rises and stays below 2 / rate, the loss falls at every record.
     assert np.all(tops[0] < 0.5 * 2 / rates[0])
@@ -86,16 +91,16 @@ def test_the_top_eigenvalue_settles_near_two_over_the_learning_rate():
     # Larger rates: it rises to 2 / rate and hovers there; the loss falls, but not monotonically.
     late = tops[1:, -20:]
     np.testing.assert_allclose(late.mean(1), 2 / rates[1:], rtol=0.04)
-    np.testing.assert_array_less(np.abs(late - 2 / rates[1:, None]), 0.1 * 2 / rates[1:, None])
+    assert np.max(np.abs(late * rates[1:, None] / 2 - 1)) < 0.1
     assert np.all(np.any(np.diff(losses[1:]) > 0, axis=1))
     assert np.all(losses[1:, -1] < 0.15 * losses[1:, 1])
 
 
 def test_a_network_that_diverges_harms_no_other():
-    both = along([0.1, 1e4], steps=40, count=30)
-    alone = along([0.1], steps=40, count=30)
-    np.testing.assert_allclose(both.top_eigenvalues[0], alone.top_eigenvalues[0], rtol=1e-5)
-    assert not np.all(np.isfinite(both.losses[1])) or both.losses[1, -1] > both.losses[1, 0]
+    found, same = along(0.1, 1e4, 0.4), along(0.1, 0.1, 0.4)
+    for place in (0, 2):
+        np.testing.assert_array_equal(found.top_eigenvalues[place], same.top_eigenvalues[place])
+    assert not np.isfinite(found.losses[1, -1])
 
 
 def test_numbers_that_cannot_be_used_are_refused():
