@@ -203,7 +203,10 @@ def compare(found, expected, exact):
         if np.any(apart[~collapsed] > limit):
             wrong.append(f"{name}: {worst(apart[~collapsed])}, allowed {limit}")
     for row in rows:
-        print("{measure:44s} {difference!s:>9s} {difference_of_collapsed!s:>9s}".format(**row))
+        print(
+            "{measure:44s} {difference!s:>9s} {difference_of_collapsed!s:>9s}".format(**row),
+            flush=True,
+        )
     if wrong:
         raise SystemExit("PyTorch differs from genjax in\n" + "\n".join(wrong))
     return rows, int(collapsed.sum())
@@ -271,7 +274,8 @@ def by_family(groups, examples, key, repetitions):
         rows.append(row)
         print(
             "{family:16s} {measures:3d} measures   genjax {genjax_milliseconds:7.2f} ms   PyTorch "
-            "{torch_milliseconds:7.2f} ms per network".format(**row)
+            "{torch_milliseconds:7.2f} ms per network".format(**row),
+            flush=True,
         )
     return rows
 
@@ -334,12 +338,18 @@ def main():
         "torch_seconds_by_threads": tried,
         "differences": differing,
     }
+    write(options.output, result)
     if options.families:
         chosen = groups[:: len(BATCH_SIZES)]
         result["families"] = by_family(chosen, examples, key, max(options.repetitions // 2, 1))
-    if options.output:
-        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-        with open(options.output, "w") as file:
+        write(options.output, result)
+
+
+def write(path, result):
+    """Write a result as JSON where a file was asked for."""
+    if path:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path, "w") as file:
             json.dump(result, file, indent=1)
 
 
