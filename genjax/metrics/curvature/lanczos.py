@@ -172,8 +172,8 @@ def recurrence(matrix: Matrix, start: Any, steps: int) -> Projection:
 def ritz(found: Projection) -> tuple[Any, Any]:
     """Return the eigenvalues of T in ascending order, and its eigenvectors in columns.
 
-    The eigenvalues are NaN where T is not finite. One matrix at a time: on CPU, batches of decompositions inside of programs can wait for their
-    own threads.
+    The eigenvalues are NaN where T is not finite. One matrix at a time: on CPU, batches of
+    decompositions inside of programs can wait for their own threads.
     """
     finite = jnp.all(jnp.isfinite(found.matrix))
     values, vectors = jnp.linalg.eigh(jnp.where(finite, found.matrix, 0.0))

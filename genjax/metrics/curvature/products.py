@@ -204,7 +204,7 @@ def empirical_fisher(
 
 def _outer(slopes: Any, weights: Any, change: Any) -> Any:
     """Return sum_s w_i u_si (u_si . change_i), `[N, C]`, of slopes u [S, N, C]."""
-    along = jnp.sum(slopes * change, axis=-1, keepdims=True)
+    along = jnp.sum(slopes * change[None], axis=-1, keepdims=True)
     return weights[:, None] * jnp.sum(slopes * along, axis=0)
 
 
