@@ -32,11 +32,13 @@ class GradientStatistics(NamedTuple):
         squared_norms: [N], ||g_i||^2.
         mean_squared_norm: ||g||^2 of the mean gradient g.
         deviation: sum_i ||g_i - g||^2.
+        mean: g, a tree like the parameters (not squared).
     """
 
     squared_norms: Any
     mean_squared_norm: Any
     deviation: Any
+    mean: Params
 
 
 def gradient_statistics(apply: Any, params: Params, images: Any, labels: Any) -> GradientStatistics:
@@ -82,7 +84,7 @@ def gradient_statistics(apply: Any, params: Params, images: Any, labels: Any) ->
     start = (zero, jax.tree.map(jnp.zeros_like, params), zero)
     (_, mean, deviation), norms = jax.lax.scan(step, start, (cut(images), cut(labels), present))
     squared = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean))
-    return GradientStatistics(norms.reshape(-1)[:count], squared, deviation)
+    return GradientStatistics(norms.reshape(-1)[:count], squared, deviation, mean)
 
 
 def _row_norms(tree):

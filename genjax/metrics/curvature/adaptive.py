@@ -74,7 +74,7 @@ def with_normalised_logits(objective: Objective) -> Objective:
     """Return an objective that sees logits without their mean and of norm 1.
 
     Andriushchenko et al., A Modern Look at the Relationship between Sharpness and Generalization,
-    ICML 2023, section 3, in the form of the released code.
+    ICML 2023, in the form of the released code.
 
     Example:
         >>> from genjax.metrics.curvature.objective import objective
@@ -196,7 +196,7 @@ def worst_case_sharpness(
 ) -> Sharpness:
     """Return max over ||u / T||_p <= rho of L(w + u) - L(w), averaged over chunks.
 
-    Andriushchenko et al. (ICML 2023), eq. 1, section 3: m-sharpness, with a worst point for every
+    Andriushchenko et al. (ICML 2023): m-sharpness, with a worst point for every
     chunk of m examples (there m = 128 and 1,024 examples; a padded last chunk counts by its
     examples). The worst point is searched by Auto-PGD from w, and from random points if asked: a
     stronger search could find a worse one, so that the value is a lower bound on the maximum.
@@ -260,7 +260,7 @@ def average_case_sharpness(
     """Return E[L(w + u)] - L(w) with random u, and its standard error.
 
     u_j is Gaussian with standard deviation rho T_j (p = 2), or uniform in [-rho T_j, rho T_j] (p =
-    infinity): Andriushchenko et al. (ICML 2023), section 3, the latter from the released code.
+    infinity): Andriushchenko et al. (ICML 2023), the latter from the released code.
 
     Args:
         objective: what is differentiated.

@@ -42,7 +42,7 @@ def local_entropy(
 ) -> LocalEntropy:
     """Return ln E exp(-beta L(w + xi)), xi ~ N(0, I / gamma), L the mean loss.
 
-    Chaudhari et al., Entropy-SGD, ICLR 2017, eq. 3, ln of the integral of exp(-beta L(w') - gamma
+    Chaudhari et al., Entropy-SGD, ICLR 2017: ln of the integral of exp(-beta L(w') - gamma
     |w - w'|^2 / 2) over w', minus ln of its value for L = 0, (P / 2) ln(2 pi / gamma): the volume
     of the neighbourhood, the same for all networks of one size. beta = 1 is the paper's. Estimated
     by plain Monte Carlo: exact on average up to terms of order 1 / effective draws; of use while

@@ -38,7 +38,7 @@ def filter_normalised_direction(params: Params, key: Key) -> Params:
     Gaussian; each filter, the slice of an array that belongs to one entry of its last axis (an
     output unit or channel), is rescaled to the norm of that slice of the weights; arrays with fewer
     than two axes (biases) get zero (Li, Xu, Taylor, Studer and Goldstein, Visualizing the Loss
-    Landscape of Neural Nets, NeurIPS 2018, section 4). Slices then do not depend on the scales of
+    Landscape of Neural Nets, NeurIPS 2018). Slices then do not depend on the scales of
     layers.
 
     Example:
@@ -118,7 +118,7 @@ def linear_path(
     Linear mode connectivity: Frankle, Dziugaite, Roy and Carbin, Linear Mode Connectivity and the
     Lottery Ticket Hypothesis, ICML 2020; the barrier is measured from the chord, as in Entezari,
     Sedghi, Saukh and Neyshabur, The Role of Permutation Invariance in Linear Mode Connectivity of
-    Neural Networks, ICLR 2022, definition 1.
+    Neural Networks, ICLR 2022.
 
     Args:
         objective: what is measured.

@@ -107,9 +107,9 @@ def asam_sharpness(
 ) -> Sharpness:
     """Return L(w + rho T^2 g / ||T g||) - L(w), T = |w| + eta elementwise.
 
-    The ascent of adaptive sharpness-aware minimization (Kwon et al., ASAM, ICML 2021, eq. 10 and
-    algorithm 1; its released code leaves biases unscaled, here they are weights). eta breaks the
-    invariance to rescaled layers, a little.
+    The ascent of adaptive sharpness-aware minimization (Kwon et al., ASAM, ICML 2021; its released
+    code leaves biases unscaled, here they are weights). eta breaks the invariance to rescaled
+    layers, a little.
 
     Args:
         objective: what is differentiated.
