@@ -86,7 +86,7 @@ def mixup_pairs(labels: np.ndarray) -> tuple[np.ndarray, ...]:
     return one, other, classes, weights
 
 
-def forward(params: Sequence[tuple[Any, Any]], x: Any) -> Any:
+def forward(params: Sequence[Any], x: Any) -> Any:
     """Return logits of images [..., pixels]; parameters are (weight [out, in], bias) by layer."""
     for weight, bias in params[:-1]:
         x = F.relu(F.linear(x, weight, bias))
@@ -231,8 +231,8 @@ class Network:
     # Gradients ----------------------------------------------------------------------------------
 
     @functools.cached_property
-    def gradients(self) -> tuple[float, float, float]:
-        """Mean squared norm of single gradients, that of their mean, and squared deviations."""
+    def gradients(self) -> tuple[float, float, float, Any]:
+        """Mean squared norm of single gradients, that of their mean, squared deviations, mean."""
         # All examples at once: 93 MB for the largest network, and faster than any chunks.
         arguments = self.params, self.data.images, self.data.labels
         found = vmap(grad(loss), (None, 0, 0))(*arguments)
@@ -242,7 +242,27 @@ class Network:
         of_mean = torch.cat(means).square().sum()
         pairs = zip(leaves, means, strict=True)
         deviation = torch.stack([rows_squared(leaf.sub_(mean)) for leaf, mean in pairs])
-        return squares.mean().item(), of_mean.item(), deviation.sum().item()
+        of_mean, mean = of_mean.item(), torch.cat(means)
+        return squares.mean().item(), of_mean, deviation.sum().item(), mean
+
+    @functools.cached_property
+    def one_step_losses(self) -> list[float]:
+        """Loss at the weights, and after the ascending step of SAM and of ASAM."""
+        gradient, scale = self.gradients[3], self.weights.abs() + 0.01
+        scaled = scale * gradient
+        steps = (
+            torch.zeros_like(gradient),
+            0.05 * gradient / torch.linalg.vector_norm(gradient),
+            0.5 * scale * scaled / torch.linalg.vector_norm(scaled),
+        )
+        sizes = [leaf.numel() for layer in self.params for leaf in layer]
+        found = []
+        for step in steps:
+            parts = iter(torch.split(self.weights + step, sizes))
+            moved = [tuple(next(parts).view_as(leaf) for leaf in layer) for layer in self.params]
+            logits = forward(moved, self.data.images)
+            found.append(F.cross_entropy(logits, self.data.labels).item())
+        return found
 
     @functools.cached_property
     def mixup_accuracy(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import measures_torch_laws as laws
+import measures_torch_unlabeled as unlabeled
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -264,7 +265,7 @@ def optimisation(net: Network) -> dict[str, float]:
 
 
 def gradient_noise(net: Network) -> dict[str, float]:
-    _, signal, deviation = net.gradients
+    _, signal, deviation, _ = net.gradients
     count = len(net.data.labels)
     trace = deviation / (count - 1)
     unbiased = signal - trace / count
@@ -303,56 +304,22 @@ def jacobian(net: Network) -> dict[str, float]:
     }
 
 
-def log_confidence(logits: Any) -> Any:
-    """Return the log of the largest probability, exact where it is close to 0."""
-    best, place = logits.max(1, keepdim=True)
-    others = (logits - best).exp().scatter(1, place, 0.0).sum(1)
-    return -torch.log1p(others)
-
-
-def negative_entropy(logits: Any, confidence: Any) -> Any:
-    logs = logits - logits.amax(1, keepdim=True) + confidence[:, None]
-    return (logs.exp() * logs).sum(1)
-
-
-def atc(source: Any, errors: int, target: Any) -> float:
-    """Return the share of target scores below the source score of rank `errors`, ties resolved."""
-    ordered = source.sort().values
-    at = ordered[min(errors, len(ordered) - 1)]
-    below, up_to = (ordered < at).sum().item(), (ordered <= at).sum().item()
-    if abs(up_to - errors) < errors - below:
-        at = ordered[up_to] if up_to < len(ordered) else math.inf
-    return (target < at).double().mean().item()
-
-
-def unlabeled(net: Network) -> dict[str, float]:
-    source, target = net.validation_logits, net.unlabeled_logits
-    errors = (source.argmax(1) != net.data.validation_labels).sum().item()
-    first, second = log_confidence(source), log_confidence(target)
-    entropies = negative_entropy(source, first), negative_entropy(target, second)
-    means = first.exp().mean().item(), second.exp().mean().item()
+def adaptive_sharpness(net: Network) -> dict[str, float]:
+    start, sam, asam = net.one_step_losses
+    features, weight = net.places[-2].detach(), net.params[-1][0]
+    p = net.logits.softmax(1)
+    gram = weight @ weight.T
+    best = p.argmax(1, keepdim=True)
+    # Variance of the rows of W under p, about the likeliest one.
+    distances = (gram.diag()[:, None] + gram.diag() - 2 * gram)[best[:, 0]]
+    others = p.scatter(1, best, 0.0)
+    shift = others.scatter(1, best, -others.sum(1, keepdim=True))
+    variance = (others * distances).sum(1) - ((shift @ gram) * shift).sum(1)
     return {
-        "predicted_error_atc": atc(first, errors, second),
-        "predicted_error_atc_entropy": atc(entropies[0], errors, entropies[1]),
-        "predicted_error_average_confidence": 1 - means[1],
-        "predicted_error_difference_of_confidences": errors / len(source) + means[0] - means[1],
+        "sam_sharpness": sam - start,
+        "asam_sharpness": asam - start,
+        "relative_flatness_output": (features.square().sum(1) * variance).mean().item(),
     }
-
-
-def among_seeds(networks: Sequence[Network]) -> list[dict[str, float]]:
-    """Return what compares the networks that differ in nothing but their seed."""
-    votes = torch.stack([net.unlabeled_logits.argmax(1) for net in networks])
-    differ = (votes[:, None] != votes[None]).double().mean(2).sum(1) / (len(networks) - 1)
-    votes = torch.stack([net.validation_logits.argmax(1) for net in networks])
-    shares = F.one_hot(votes, CLASSES).sum(0)
-    labels = networks[0].data.validation_labels
-    levels = torch.arange(len(networks) + 1)
-    hits = torch.bincount(shares.gather(1, labels[:, None])[:, 0], minlength=len(levels))
-    everything = torch.bincount(shares.flatten(), minlength=len(levels))
-    gaps = (hits - levels / len(networks) * everything).abs().sum().item() / len(labels)
-    return [
-        {"disagreement": value, "disagreement_calibration_error": gaps} for value in differ.tolist()
-    ]
 
 
 FAMILIES: dict[str, Callable[[Network], dict[str, float]]] = {
@@ -374,7 +341,8 @@ FAMILIES: dict[str, Callable[[Network], dict[str, float]]] = {
         gradient_noise,
         kernel,
         jacobian,
-        unlabeled,
+        unlabeled.unlabeled,
+        adaptive_sharpness,
     )
 }
 
@@ -391,6 +359,6 @@ def measure(
                 values |= FAMILIES[family](network)
             found.append(values)
         if "unlabeled" in families:
-            for values, further in zip(found, among_seeds(siblings), strict=True):
+            for values, further in zip(found, unlabeled.among_seeds(siblings), strict=True):
                 values |= further
     return found
