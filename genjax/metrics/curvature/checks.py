@@ -94,13 +94,15 @@ def check_fixed(objective: Objective, params: Params, chunks: Chunks) -> None:
         InvalidInputError: two evaluations differ, or those in another company.
     """
     images = chunks.images[0]
-    once, twice = (np.asarray(objective.apply(params, images)) for _ in range(2))
+    # What was traced once gives the same random numbers for ever.
+    apply = objective.given or objective.apply
+    once, twice = (np.asarray(apply(params, images)) for _ in range(2))
     if not np.array_equal(once, twice, equal_nan=True):
         raise InvalidInputError(
             "network: two evaluations of the same images differ; curvature needs it without "
             "dropout or other randomness."
         )
-    alone = np.asarray(objective.apply(params, images[: max(1, len(images) // 2)]))
+    alone = np.asarray(apply(params, images[: max(1, len(images) // 2)]))
     apart = np.abs(alone - once[: len(alone)])
     if np.max(apart) > _TOLERANCE * max(np.max(np.abs(once)), 1e-6):
         raise InvalidInputError(

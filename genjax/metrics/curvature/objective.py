@@ -39,12 +39,14 @@ class Objective(NamedTuple):
         loss: `(logits [N, C], labels [N]) -> [N]`.
         reduction: "mean" or "sum" over examples.
         chunk: examples per step of a scan.
+        given: `apply` as it came, which `check` evaluates; None takes `apply`.
     """
 
     apply: Callable[[Params, Any], Any]
     loss: Callable[[Any, Any], Any]
     reduction: str = "mean"
     chunk: int = CHUNK
+    given: Callable[[Params, Any], Any] | None = None
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -115,7 +117,7 @@ def objective(
     if chunk < 1:
         raise InvalidInputError(f"chunk: found {chunk}; at least 1 is needed.")
     chosen = LOSSES[loss] if isinstance(loss, str) else loss
-    return Objective(as_matrix_products(apply), chosen, reduction, chunk)
+    return Objective(as_matrix_products(apply), chosen, reduction, chunk, apply)
 
 
 def pack(objective: Objective, *batches: tuple[Any, Any]) -> Chunks:
@@ -211,7 +213,7 @@ def restricted(
         leaves = [part.get(n, leaf) for n, (_, leaf) in zip(simple, paths, strict=True)]
         return objective.apply(jax.tree.unflatten(structure, leaves), images)
 
-    return objective._replace(apply=apply), own
+    return objective._replace(apply=apply, given=None), own
 
 
 def chunk_value(objective: Objective, params: Params, chunk: Chunks) -> Any:

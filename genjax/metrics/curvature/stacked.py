@@ -68,28 +68,36 @@ def over_networks(
             "of networks, at least one."
         )
     (networks,) = number
-    finite = [np.isfinite(leaf).reshape(networks, -1).all(axis=1) for leaf in leaves]
-    measurable = np.flatnonzero(np.all(finite, axis=0))
-    if len(measurable):
-        first = jax.tree.map(lambda leaf: jnp.asarray(leaf[measurable[0]]), params_stack)
-        _check_one(objective, first, chunks)
     form = execution.choose(networks=networks)
     form = form if batch is None else form._replace(batch=batch)
+    program = _program(objective, function, form.mesh, form.batch)
+    if not program.checked:
+        _check_first(objective, params_stack, leaves, chunks)
+        program.checked = True
     fill = np.minimum(np.arange(execution.padded(networks, form)), networks - 1)
     stack = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], params_stack)
-    program = _program(objective, function, form.mesh, form.batch)
     # LAPACK's own threads would compete with the devices for the cores.
     with threadpool_limits(limits=1):
-        found, valid = program(chunks, key, (stack, np.arange(len(fill), dtype=np.int32)))
+        found, valid = program.run(chunks, key, (stack, np.arange(len(fill), dtype=np.int32)))
         jax.block_until_ready(found)
     found = jax.tree.map(lambda leaf: np.asarray(leaf)[:networks], found)
     return found, np.asarray(valid)[:networks]
 
 
-def _check_one(objective: Objective, params: Params, chunks: Chunks) -> None:
-    """Refuse what holds for all networks; a loss that is not finite is this one's own affair."""
-    if np.isfinite(float(value(objective, params, chunks))):
-        check(objective, params, chunks)
+def _check_first(objective: Objective, stack: Params, leaves: list[Any], chunks: Chunks) -> None:
+    """Refuse what holds for all networks; parameters or a loss not finite are a network's own."""
+    finite = [np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves]
+    for index in np.flatnonzero(np.all(finite, axis=0))[:1].tolist():
+        params = jax.tree.map(lambda leaf, i=index: jnp.asarray(leaf[i]), stack)
+        if np.isfinite(float(value(objective, params, chunks))):
+            check(objective, params, chunks)
+
+
+class _Program:
+    """A compiled program, and whether a network of its objective has passed `check`."""
+
+    def __init__(self, run: Callable[..., Any]):
+        self.run, self.checked = run, False
 
 
 @functools.lru_cache(maxsize=32)
@@ -110,4 +118,4 @@ def _program(objective: Objective, function: OfOneNetwork, mesh: Any, batch: int
 
         return jax.tree.map(marked, found), valid
 
-    return execution.spread(one, execution.Execution(mesh, batch), shared=2)
+    return _Program(execution.spread(one, execution.Execution(mesh, batch), shared=2))

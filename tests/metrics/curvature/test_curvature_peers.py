@@ -93,6 +93,7 @@ def test_squared_loss_is_half_the_outputs_times_that_of_curvlinops(both):
     np.testing.assert_allclose(trace, 3 / 2 * float(torch.trace(dense)), rtol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph")
 def test_pyhessian(both, ours):
     torch = pytest.importorskip("torch")
     pyhessian = pytest.importorskip("pyhessian")

@@ -74,7 +74,7 @@ def test_few_vectors_find_the_same_in_more_steps():
         abs(float(of_diagonal(scale, jax.random.key(1), steps=steps, kept=8).top[0]) - 1)
         for steps in (8, 24, 160)
     ]
-    assert errors[0] > 2 * errors[1] > 1e-3
+    assert errors[0] > 10 * errors[1] > 1e-4
     assert errors[2] < 1e-5
 
 
@@ -136,6 +136,7 @@ def test_what_is_not_finite_stays_visible():
     assert np.isnan(found.bottom).all()
 
 
+@pytest.mark.peers
 def test_the_basis_is_that_of_matfree_while_it_lasts():
     decomp = pytest.importorskip("matfree.decomp")
     scale = np.random.default_rng(3).normal(size=200)

@@ -75,9 +75,6 @@ def test_stacks_of_different_lengths_are_refused():
 
 def test_what_is_fixed_and_finite_passes():
     curvature.check(MADE, PARAMS, CHUNKS)
-    for name in ("cnn", "vit"):
-        made, params, chunks = prepared(name)
-        curvature.checks.check_fixed(made, params, chunks)
 
 
 def test_what_is_not_finite_is_refused():
@@ -96,10 +93,10 @@ def test_dropout_is_refused():
 
     def dropped(params, images):
         mask = rng.integers(0, 2, images.shape[1:]).astype(np.float32)
-        return MADE.apply(params, images * mask)
+        return MADE.apply(params, images * mask[None])
 
     made = curvature.objective(dropped, chunk=CHUNK)
-    with pytest.raises(InvalidInputError, match="two evaluations .* without dropout"):
+    with pytest.raises(InvalidInputError, match=r"two evaluations .* without dropout"):
         curvature.check(made, PARAMS, CHUNKS)
 
 
@@ -120,14 +117,13 @@ def test_shuffled_batches_are_refused():
     batches = [(np.full((2, 3), i, float), np.zeros(2, int)) for i in range(4)]
     assert len(curvature.fixed_batches(batches)) == 4
     assert len(curvature.fixed_batches(lambda: iter(batches))) == 4
-    rng = np.random.default_rng(0)
+    rng, lengths = np.random.default_rng(0), iter((4, 3))
     for source in (
         lambda: [batches[i] for i in rng.permutation(4)],
-        lambda: batches[: rng.integers(1, 3)] if rng.integers(2) else batches,
+        lambda: batches[: next(lengths)],
         lambda: [(x + rng.normal(), y) for x, y in batches],
     ):
         with pytest.raises(InvalidInputError, match="two passes over them differ"):
-            for _ in range(20):
-                curvature.fixed_batches(source)
+            curvature.fixed_batches(source)
     with pytest.raises(InvalidInputError, match="can be read once"):
         curvature.fixed_batches(iter(batches))
