@@ -128,6 +128,7 @@ def test_rescaled_layers_leave_what_is_relative():
     assert abs(after["sam_sharpness"] - before["sam_sharpness"]) > 0.2 * before["sam_sharpness"]
 
 
+@pytest.mark.slow
 def test_compiled_and_stacked_are_equal_to_one_by_one():
     alone = [values(measured(trained(seed=seed))) for seed in (0, 1)]
     stack = jax.tree.map(lambda *w: jnp.stack(w), *(trained(seed=s).params for s in (0, 1)))

@@ -119,9 +119,9 @@ def dense(params, chunks):
     def one(vector, image, label):
         return loss(unravel(vector), image[None], label[None])
 
-    slopes = np.asarray(jax.vmap(jax.grad(one), (None, 0, 0))(flat, images, labels))
+    slopes = np.asarray(jax.jit(jax.vmap(jax.grad(one), (None, 0, 0)))(flat, images, labels))
     centred = slopes - slopes.mean(0)
-    curvature = jax.hessian(lambda v: loss(unravel(v), images, labels))(flat)
+    curvature = jax.jit(jax.hessian(lambda v: loss(unravel(v), images, labels)))(flat)
     return centred.T @ centred / len(slopes), np.asarray(curvature)
 
 
