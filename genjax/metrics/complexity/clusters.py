@@ -53,7 +53,9 @@ def davies_bouldin(points: Any, labels: Any, num_classes: int) -> Any:
     # One class after another: all differences at once would be C x C x D.
     apart = jax.lax.map(lambda c: jnp.linalg.norm(centres - c[None], axis=-1), centres)
     present = counts > 0
-    pair = present[:, None] & present[None] & (apart > 0)
+    # Means that differ by rounding are equal: of a network whose units are nearly all dead, say.
+    rounding = 16 * jnp.finfo(points.dtype).eps * jnp.max(jnp.linalg.norm(points, axis=-1))
+    pair = present[:, None] & present[None] & (apart > rounding)
     ratios = (spreads[:, None] + spreads[None]) / jnp.where(pair, apart, 1.0)
     worst = jnp.max(jnp.where(pair, ratios, 0.0), axis=1)
     index = jnp.sum(jnp.where(present, worst, 0.0)) / jnp.sum(present)
@@ -122,7 +124,7 @@ def _features(workspace: Workspace) -> Result:
 
 
 def _times_mixup_error(workspace: Workspace) -> Result:
-    amount = workspace["davies_bouldin"][0] * (1.0 - workspace["mixup_accuracy"])
+    amount = workspace["davies_bouldin"][0] * workspace["mixup_error"]
     return _refused_where_undefined(amount)
 
 
@@ -163,6 +165,6 @@ MEASURES = (
         "davies_bouldin (1 - mixup_accuracy)",
         _SOURCE,
         _times_mixup_error,
-        ("davies_bouldin", "mixup_accuracy"),
+        ("davies_bouldin", "mixup_error"),
     ),
 )

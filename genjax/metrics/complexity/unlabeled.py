@@ -60,7 +60,8 @@ def predicted_error_atc(source_scores: Any, source_wrong: Any, target_scores: An
     that #(wrong, s >= t) = #(right, s < t) (Garg et al., 2022). It is the source score of
     that rank; where scores tie, the closest number that can be reached (the smaller of two). The
     authors' program takes the score one rank lower, and 0 where the source has no error, which
-    for negative entropy predicts that everything is wrong; neither is copied.
+    for negative entropy predicts that everything is wrong; neither is copied. Scores that differ by
+    rounding tie: equal logits in other places of a batch need not give the same last bit.
 
     Args:
         source_scores: [M], larger for the more confident.
@@ -76,12 +77,13 @@ def predicted_error_atc(source_scores: Any, source_wrong: Any, target_scores: An
     ordered = jnp.sort(source_scores)
     errors = jnp.sum(source_wrong)
     rank = jnp.minimum(errors, ordered.shape[0] - 1)
-    below = jnp.sum(ordered < ordered[rank])
+    tie = 8 * jnp.finfo(ordered.dtype).eps * jnp.abs(ordered[rank])
+    below = jnp.sum(ordered < ordered[rank] - tie)
     # The next threshold that a tie allows: the next larger score, or above all of them.
-    up_to = jnp.sum(ordered <= ordered[rank])
+    up_to = jnp.sum(ordered <= ordered[rank] + tie)
     higher = jnp.append(ordered, jnp.inf)[up_to]
     threshold = jnp.where(jnp.abs(up_to - errors) < errors - below, higher, ordered[rank])
-    return jnp.mean(target_scores < threshold)
+    return jnp.mean(target_scores < threshold - tie)
 
 
 def class_aggregated_calibration_error(

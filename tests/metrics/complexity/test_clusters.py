@@ -103,3 +103,15 @@ def test_a_dead_network_is_refused(digits):
     amount, info = found["davies_bouldin"]
     assert np.isnan(amount)
     assert int(info["refusal"]) == complexity.Refusal.DEGENERATE
+
+
+def test_means_that_differ_by_rounding_are_no_pair():
+    points = np.zeros((30, 4), np.float32)
+    points[:10] = 1.0
+    points[10:] = np.float32(0.3)
+    points[20:] = np.nextafter(np.float32(0.3), np.float32(1.0))
+    points[::3, 0] += 0.5
+    labels = np.repeat([0, 1, 2], 10)
+    merged = np.where(labels == 2, 1, labels)  # what is left: each of the equal two against class 0
+    found = float(clusters.davies_bouldin(jnp.asarray(points), jnp.asarray(labels), 3))
+    assert found == pytest.approx(davies_bouldin_score(points.astype(np.float64), merged), rel=0.05)

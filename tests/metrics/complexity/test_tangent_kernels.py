@@ -212,3 +212,18 @@ def test_over_networks_the_numbers_are_those_of_each_and_dead_ones_are_refused(m
     few = complexity.measure_data(digits.take(np.flatnonzero(digits.labels < 3)[:6]))
     found, _ = complexity.compute(["ntk_complexity"], nothing, trained, few, jax.random.key(0))
     assert int(found["ntk_complexity"][1]["refusal"]) == complexity.Refusal.DEGENERATE
+
+
+def test_the_complexity_of_labels_is_that_of_float64_where_eigenvalues_are_small():
+    spectrum = np.geomspace(1.0, 1e-7, 300)
+    basis = np.linalg.qr(RNG.normal(size=(300, 300)))[0]
+    gram = (basis * spectrum) @ basis.T
+    targets = np.eye(10)[RNG.integers(0, 10, 300)]
+    ridge = 1e-4 * np.trace(gram) / 300
+    energy = np.sum(targets * np.linalg.solve(gram + ridge * np.eye(300), targets))
+    found = tangent_kernel.label_complexity(jnp.float32(gram), jnp.float32(targets), 1e-4)
+    assert float(found) == pytest.approx(np.sqrt(2 * energy / 300), rel=5e-4)
+    # Rounding may leave a negative eigenvalue, of which there is no factor: it counts as zero.
+    broken = gram - 3 * ridge * np.outer(basis[:, -1], basis[:, -1])
+    found = tangent_kernel.label_complexity(jnp.float32(broken), jnp.float32(targets), 1e-4)
+    assert float(found) == pytest.approx(np.sqrt(2 * energy / 300), rel=2e-2)

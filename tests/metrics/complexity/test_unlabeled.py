@@ -184,3 +184,12 @@ def test_sets_that_are_missing_are_named(groups, measure_data):
         "predicted_error_difference_of_confidences",
     }
     assert set(said.values()) == {"it needs labelled examples that were not trained on"}
+
+
+def test_scores_that_differ_in_the_last_bit_tie():
+    same = jnp.full(10, -1.8, jnp.float32)
+    other = jnp.nextafter(same, jnp.float32(-2.0))
+    wrong = jnp.arange(10) < 3
+    assert float(predicted_error_atc(same, wrong, other)) == float(
+        predicted_error_atc(same, wrong, same)
+    )
