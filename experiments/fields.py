@@ -125,6 +125,37 @@ def check_measures(config: Any) -> None:
         )
 
 
+def check_pictures(config: Any) -> None:
+    """Refuse pictures of curvature that cannot be computed.
+
+    Raises:
+        InvalidInputError: naming the field, what was found and what is allowed.
+    """
+    for name in ("probes", "lanczos_steps", "edge_records", "examples"):
+        if config.pictures[name] < 1:
+            raise errors.InvalidInputError(
+                f"pictures.{name}: found {config.pictures[name]}; at least 1 is needed."
+            )
+    if config.pictures.points < 3:
+        raise errors.InvalidInputError(
+            f"pictures.points: found {config.pictures.points}; at least 3 are needed."
+        )
+    if config.pictures.edge_steps < config.pictures.edge_records:
+        raise errors.InvalidInputError(
+            f"pictures.edge_steps: found {config.pictures.edge_steps}; at least one for each of "
+            f"the {config.pictures.edge_records} records is needed."
+        )
+    for rate in numbers("pictures.edge_rates", config.pictures.edge_rates):
+        if rate <= 0:
+            raise errors.InvalidInputError(
+                f"pictures.edge_rates: found {rate}; allowed are rates above 0."
+            )
+    if config.sweep.seeds < 2:
+        raise errors.InvalidInputError(
+            f"sweep.seeds: found {config.sweep.seeds}; a path between two seeds needs at least 2."
+        )
+
+
 def check_grid(config: Any) -> None:
     """Refuse axes of the grid and settings of the statistics that nothing can be computed from.
 

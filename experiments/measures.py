@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import commandline, configuration, measuring, trial
+from experiments import commandline, configuration, measuring, stages, trial
 from genjax import report
 from genjax.errors import InvalidInputError
 from genjax.metrics import complexity, recorded
@@ -90,19 +90,14 @@ def measure_fresh() -> None:
         print(commandline.COMPLETE.format(output.path))
         return
     output.prepare(plain, overwrite=FLAGS.overwrite)
+    if FLAGS.overwrite:
+        stages.forget(output)
     output.write_run_card(_card(plain, ready, (started, begun), "partial"))
-    population = trial.train(config, ready, output)
-    measured, refused = measuring.measure(
-        population, ready, output, names, examples=config.measures.examples, config=plain
-    )
-    rows = measuring.table(population, ready, measured)
-    output.write_parquet("networks", rows)
-    kept = measuring.converged(rows)
-    refused = measuring.among(refused, kept.index)
+    _, rows, refused = measuring.fresh(config, plain, ready, output)
     settings = dict(config.statistics)
     weighted = settings.pop("hoeffding")
     found = measuring.relate(
-        kept.reset_index(drop=True),
+        rows,
         "metric.gap",
         test_examples=len(ready.test.labels) if weighted else None,
         **settings,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 import genjax
+from experiments import trial
 from experiments.trial import Trial
 from genjax import errors, report
 from genjax.data import Examples
@@ -158,6 +159,26 @@ def measure(
         for r in said
     ]
     return pd.concat([frame for frame, _ in results], ignore_index=True), merged(refused)
+
+
+def fresh(
+    config: Any, plain: Mapping[str, Any], ready: Trial, output: OutputFolder
+) -> tuple[Population, pd.DataFrame, list[Refused]]:
+    """Train and measure; return the networks, a row for each that converged, and refusals.
+
+    Args:
+        config: fields as in configs/measures.py.
+        plain: the same as written to the run card.
+        ready: from `trial.prepare`.
+        output: checkpoints and measured groups go there, and the table of all networks.
+    """
+    population = trial.train(config, ready, output)
+    names, examples = tuple(plain["measures"]["names"]), config.measures.examples
+    measured, refused = measure(population, ready, output, names, examples=examples, config=plain)
+    rows = table(population, ready, measured)
+    output.write_parquet("networks", rows)
+    kept = converged(rows)
+    return population, kept.reset_index(drop=True), among(refused, kept.index)
 
 
 def among(refused: Sequence[Refused], kept: pd.Index) -> list[Refused]:

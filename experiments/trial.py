@@ -36,13 +36,17 @@ class Trial(NamedTuple):
     train_size: int = 0
 
 
-def prepare(config: Any) -> Trial:
+def prepare(config: Any, like: Any = None) -> Trial:
     """Load the data and check every part of the configuration against it.
+
+    Args:
+        config: fields as in configs/measures.py.
+        like: configuration whose fields are allowed; None takes that one.
 
     Raises:
         GenjaxError: naming the field, what was found and what is allowed.
     """
-    fields.check_names(config, measures_config.get_config())
+    fields.check_names(config, like or measures_config.get_config())
     fields.check_measures(config)
     sweep = _sweep(config)
     examples = data.load(config.data.source, data_dir=config.data.folder or None, stream=False)
@@ -70,7 +74,8 @@ def _sweep(config: Any) -> SweepConfig:
         for depth in fields.numbers("sweep.depths", config.sweep.depths)
     ]
     rules = [
-        TrainingConfig(batch_size=size, **config.training)
+        TrainingConfig(batch_size=size, optimizer=optimizer, **config.training)
+        for optimizer in config.sweep.optimizers
         for size in fields.numbers("sweep.batch_sizes", config.sweep.batch_sizes)
     ]
     hyper = {

@@ -44,6 +44,7 @@ def _digits() -> ConfigDict:
             "widths": (24, 128),
             "depths": (1, 3),
             "batch_sizes": (16, 64),
+            "optimizers": ("momentum",),
             "seeds": 4,
             "hyper": {
                 "learning_rate": (0.01, 0.05),
@@ -53,9 +54,7 @@ def _digits() -> ConfigDict:
             },
         }
     )
-    config.training = ConfigDict(
-        {"optimizer": "momentum", "max_steps": 6000, "threshold": 0.01, "record_every": 20}
-    )
+    config.training = ConfigDict({"max_steps": 6000, "threshold": 0.01, "record_every": 20})
     config.measures = ConfigDict({"names": ("all",), "examples": 1000})
     # Hoeffding's weights leave pairs out whose gaps differ by less than sqrt(3.84 / test
     # examples), here .055: nearly all.

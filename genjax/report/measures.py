@@ -132,6 +132,8 @@ def write(
     card: Mapping[str, Any],
     *,
     title: str,
+    sentences: Sequence[str] = (),
+    sections: Sequence[Section] = (),
 ) -> dict[str, pathlib.Path]:
     """Write tables, figures and the page of relations, with what was refused.
 
@@ -141,11 +143,13 @@ def write(
         refused: what has no value.
         card: from `genjax.report.provenance.run_card`.
         title: heading of the page.
+        sentences: what an experiment has to say before.
+        sections: what these rest on.
     """
     compared = beside_published(relations)[1]
-    sections = [*relations_report.section(output, relations), compared, refusals(refused)]
+    related = [*relations_report.section(output, relations), compared, refusals(refused)]
     said = [*conclusions(relations, refused), *relation_words.conclusions(relations)]
-    text = page.render(title, said, sections, card)
+    text = page.render(title, [*sentences, *said], [*sections, *related], card)
     table = pd.DataFrame(
         [(r.measure, len(r.networks), r.reason) for r in refused],
         columns=["measure", "networks", "reason"],

@@ -87,3 +87,18 @@ def test_what_cannot_be_measured_is_refused(refused, arguments, sentence, tmp_pa
 def test_the_catalogue_on_paper_is_that_of_the_registry():
     written = pathlib.Path(__file__).parents[2] / "docs" / "measures.md"
     assert written.read_text() == measures_report.catalogue_markdown()
+
+
+def test_overwriting_with_other_settings_trains_anew(run, tmp_path):
+    arguments = (
+        CONFIG,
+        "--names=parameters",
+        f"--output={tmp_path}",
+        "--config.statistics.draws=5",
+    )
+    code, _, err = run("measures", *arguments, "--config.statistics.permutations=200")
+    assert code == 0, err
+    more = ("--config.training.max_steps=120", "--overwrite")
+    code, _, err = run("measures", *arguments, "--config.statistics.permutations=200", *more)
+    assert code == 0, err
+    assert pd.read_parquet(tmp_path / "networks.parquet")["metric.steps"].max() > 100
