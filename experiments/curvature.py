@@ -27,7 +27,7 @@ def main() -> None:
     """Train networks by several optimizers, measure their sharpness, relate it to their errors."""
     config, started, begun = FLAGS.config, datetime.datetime.now(datetime.UTC), time.monotonic()
     plain = configuration.as_plain(config)
-    complexity.select(tuple(config.measures.names))
+    names = [m.name for m in complexity.select(tuple(config.measures.names))]
     ready = trial.prepare(config, curvature_config.get_config())
     fields.check_pictures(config)
     output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
@@ -43,7 +43,7 @@ def main() -> None:
     weighted = settings.pop("hoeffding")
     examples = len(ready.test.labels) if weighted else None
     found = measuring.relate(rows, "metric.gap", test_examples=examples, **settings)
-    compared = curvature_report.compare(rows, config.statistics.level)
+    compared = curvature_report.compare(rows, config.statistics.level, names)
     pictures = surfaces.pictures(population, ready, config.pictures, config.seed)
     said = curvature_report.conclusions(compared, pictures)
     card = _card(plain, ready, (started, begun), "complete")

@@ -51,7 +51,7 @@ def _digits() -> ConfigDict:
             "span": 1.0,  # of a slice, in lengths of the filters
             "probes": 8,
             "lanczos_steps": 60,
-            "edge_rates": (0.05, 0.1, 0.2),
+            "edge_rates": (0.1, 0.2, 0.4),
             "edge_steps": 3000,
             "edge_records": 60,
             "examples": 500,

@@ -50,7 +50,9 @@ class Pictures(NamedTuple):
     edge: Edge
 
 
-def compare(rows: pd.DataFrame, level: float) -> pd.DataFrame:
+def compare(
+    rows: pd.DataFrame, level: float, measures: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Compare optimizers with `BASE`, seed by seed, each at the learning rate that validates best.
 
     Measures are compared by the geometric mean of their ratios, with the interval of Student's t
@@ -61,6 +63,7 @@ def compare(rows: pd.DataFrame, level: float) -> pd.DataFrame:
         rows: one per network: `hp.optimizer`, `hp.learning_rate`, `seed`,
             `metric.validation_accuracy`, `metric.test_error` and `measure.*`.
         level: of the intervals.
+        measures: names of those to compare; None: all.
 
     Returns:
         Rows `optimizer`, `quantity`, `kind` ("ratio" or "difference"), `value`, `low`, `high` and
@@ -79,7 +82,7 @@ def compare(rows: pd.DataFrame, level: float) -> pd.DataFrame:
         if name == BASE or BASE not in chosen:
             continue
         both = own.join(chosen[BASE].add_suffix(".base"), how="inner")
-        for column in ["metric.test_error", *[c for c in own if c.startswith("measure.")]]:
+        for column in ["metric.test_error", *_columns(own, measures)]:
             pair = both[[column, f"{column}.base"]].to_numpy(np.float64)
             pair = pair[np.isfinite(pair).all(axis=1)]
             kind = "difference" if column.startswith("metric.") else "ratio"
@@ -89,6 +92,11 @@ def compare(rows: pd.DataFrame, level: float) -> pd.DataFrame:
             found.append((name, column.split(".", 1)[1], kind, *shown, len(pair)))
     columns = ["optimizer", "quantity", "kind", "value", "low", "high", "pairs"]
     return pd.DataFrame(found, columns=columns)
+
+
+def _columns(rows: pd.DataFrame, measures: Sequence[str] | None) -> list[str]:
+    found = [str(c) for c in rows if str(c).startswith("measure.")]
+    return found if measures is None else [c for c in found if c.split(".", 1)[1] in measures]
 
 
 def _at_best_rate(rows: pd.DataFrame) -> pd.DataFrame:

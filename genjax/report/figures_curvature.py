@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -44,6 +45,9 @@ def ratios(compared: pd.DataFrame, *, narrow: bool = False) -> Figure | None:
         panel.plot(rows["value"], y, style.MARKERS[k + 1], color=color, ms=4.5)
     panel.axvline(1.0, color=style.MUTED, lw=1, ls=(0, (4, 2)))
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+    panel.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     panel.set_yticks(range(len(names)), [style.literal(n, 26 if narrow else 60) for n in names])
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.grid(visible=False, axis="y")

@@ -118,7 +118,8 @@ def _rows(index: int, group: TrainedGroup) -> pd.DataFrame:
         for name in ("optimizer", "schedule", "batch_size"):
             frame[f"hp.{name}"] = getattr(group.training, name)
         for name, values in group.hyper._asdict().items():
-            frame[f"hp.{name}"] = np.asarray(values)
+            # float32 as it was written: 0.03, not 0.029999999329447746.
+            frame[f"hp.{name}"] = [float(str(v)) for v in np.asarray(values)]
     names = ["trained elsewhere" if s == ELSEWHERE else segment.STATUS_NAMES[s] for s in status]
     metrics = {
         "parameters": group.cost.parameters,
