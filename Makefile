@@ -8,8 +8,8 @@ STAMP := .venv/.installed
 benchmark: $(STAMP)  ## the main job: train, measure, report; three to four minutes cold on 2 cores
 	$(BIN)/python -m experiments.benchmark
 
-test: $(STAMP)  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## all tests but the slow ones, file by file in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .
