@@ -156,6 +156,7 @@ def write(
     )
     return {
         "page": output.write_text(relations_report.PAGE, text),
+        "table": output.write_text("relations.md", interval_markdown(relations, title)),
         "refused": output.write_csv("refused", table),
         **relations_report.write_tables(output, relations),
     }
@@ -214,6 +215,33 @@ def interval_rows(relations: Relations) -> list[list[str]]:
     columns = [_with_ends(relations, name) for name in statistics]
     cells = [[bracket(*one) if np.isfinite(one[0]) else "-" for one in c] for c in columns]
     return [[str(m), *row] for m, *row in zip(relations.table["measure"], *cells, strict=True)]
+
+
+def interval_markdown(relations: Relations, title: str) -> str:
+    """Return every measure with its statistics and verdict as a table for a README or an issue.
+
+    The last column holds the mean sign error that Dziugaite et al. published, where they have one.
+
+    Args:
+        relations: from `genjax.statistics.relations`.
+        title: heading.
+    """
+    networks = relations.networks
+    lines = [
+        f"# {title}",
+        "",
+        f"What predicts `{relations.target_name}` over {len(networks.target)} networks of "
+        f"{len(np.unique(networks.configurations))} configurations; brackets hold "
+        f"{relations.level:.0%} intervals over configurations.",
+        "",
+        "| measure | tau | granulated tau | CMI | mean sign error | verdict | published error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, verdict in zip(interval_rows(relations), relations.table["verdict"], strict=True):
+        published = MEAN_SIGN_ERRORS.get(row[0])
+        cells = [f"`{row[0]}`", *row[1:], verdict, "" if published is None else f"{published:.3f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
 
 
 def refusals(refused: Sequence[Refused]) -> Section:

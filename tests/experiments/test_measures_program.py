@@ -41,6 +41,8 @@ def test_a_fresh_population_gives_a_table_with_measures_and_a_page(trial):
     related = pd.read_csv(folder / "relations.csv")
     shown = {line.split()[0]: line.count("[") for line in out.splitlines() if line.strip()}
     assert all(shown[name] >= 3 for name in related["measure"])  # each with its intervals
+    lines = (folder / "relations.md").read_text().splitlines()
+    assert sum(line.startswith("| `") for line in lines) == len(related)
 
 
 def test_a_complete_run_is_left_as_it_is(run, trial):
