@@ -57,7 +57,7 @@ from genjax.metrics.curvature.spectrum import (
     quadrature,
     trace_of,
 )
-from genjax.metrics.curvature.stacked import over_networks
+from genjax.metrics.curvature.stacked import over_devices, over_networks
 from genjax.metrics.curvature.traces import Estimate, Trace, diagonal, low_rank_trace, trace
 from genjax.metrics.curvature.training_curvature import TrainingCurvature, training_curvature
 from genjax.metrics.curvature.weight_matching import (
@@ -115,6 +115,7 @@ __all__ = [
     "noise_alignment",
     "objective",
     "output_relative_flatness",
+    "over_devices",
     "over_networks",
     "pack",
     "quadrature",

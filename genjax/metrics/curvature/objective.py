@@ -1,6 +1,8 @@
 """What is differentiated: a weighted sum of losses over examples, packed for a scan."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -276,6 +278,25 @@ def gradient(objective: Objective, params: Params, chunks: Chunks) -> Params:
     return accumulated(slope, chunks)
 
 
+_AXIS: contextvars.ContextVar[str | None] = contextvars.ContextVar("axis", default=None)
+
+
+@contextlib.contextmanager
+def sums_over(axis: str) -> Iterator[None]:
+    """While a program is traced, add up what every device has from chunks of its own."""
+    token = _AXIS.set(axis)
+    try:
+        yield
+    finally:
+        _AXIS.reset(token)
+
+
+def own_key(key: Any) -> Any:
+    """Return a key of this device's chunks, where devices have chunks of their own."""
+    axis = _AXIS.get()
+    return key if axis is None else jax.random.fold_in(key, jax.lax.axis_index(axis))
+
+
 def accumulated(function: Callable[[Any], Any], chunks: Any) -> Any:
     """Return the sum of `function` over chunks, one after another, at highest precision.
 
@@ -283,14 +304,20 @@ def accumulated(function: Callable[[Any], Any], chunks: Any) -> Any:
         function: of a tree of arrays without the leading axis, to a tree of arrays.
         chunks: the tree with the leading axis, e.g. `Chunks`.
     """
-    first = jax.tree.map(lambda a: a[0], chunks)
     with jax.default_matmul_precision("highest"):
-        if jax.tree.leaves(chunks)[0].shape[0] == 1:
-            return function(first)
-        shapes = jax.eval_shape(function, first)
-        start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total = _scanned(function, chunks)
+    axis = _AXIS.get()
+    return total if axis is None else jax.lax.psum(total, axis)
 
-        def step(total, chunk):
-            return jax.tree.map(jnp.add, total, function(chunk)), None
 
-        return jax.lax.scan(step, start, chunks)[0]
+def _scanned(function: Callable[[Any], Any], chunks: Any) -> Any:
+    first = jax.tree.map(lambda a: a[0], chunks)
+    if jax.tree.leaves(chunks)[0].shape[0] == 1:
+        return function(first)
+    shapes = jax.eval_shape(function, first)
+    start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def step(total, chunk):
+        return jax.tree.map(jnp.add, total, function(chunk)), None
+
+    return jax.lax.scan(step, start, chunks)[0]

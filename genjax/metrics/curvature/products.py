@@ -26,6 +26,7 @@ from genjax.metrics.curvature.objective import (
     accumulated,
     chunk_value,
     cross_entropy,
+    own_key,
     squared,
     weighted,
 )
@@ -224,7 +225,8 @@ def _through_logits(objective: Objective, middle: Callable[..., Any], linearised
             logits, forward = jax.linearize(lambda p: objective.apply(p, chunk.images), params)
             return Partial(_sandwich, forward, middle(logits, chunk, key))
 
-        keys = None if key is None else jax.random.split(key, len(chunks.weights))
+        count = len(chunks.weights)
+        keys = None if key is None else jax.random.split(own_key(key), count)
         return _summed(linear, chunks, keys, linearised)
 
     return at

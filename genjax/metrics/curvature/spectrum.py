@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.curvature.lanczos import clipped, count, flat, lanczos, recurrence, ritz
-from genjax.metrics.curvature.traces import Estimate, estimate
+from genjax.metrics.curvature.traces import Estimate, estimate, signs
 from genjax.types import Key, Params
 
 _NEGATIVE = 1e-4
@@ -91,7 +91,7 @@ def quadrature(
 
     def draw(key):
         start_key, key = jax.random.split(key)
-        start = jax.random.rademacher(start_key, sample.shape, sample.dtype)
+        start = signs(start_key, sample)
         if reorthogonalise:
             found = lanczos(matrix, start, steps, key)
         else:

@@ -55,20 +55,31 @@ def estimate(draws: Any) -> Estimate:
     return Estimate(mean, jnp.std(draws, axis=0, ddof=1) / number**0.5)
 
 
+def signs(key: Key, sample: Any) -> Any:
+    """Return a vector like `sample`, [n], of independent signs, -1 or 1.
+
+    One random word holds 32 of them: a word each would take a tenth of the time of a product with a
+    small network's Hessian.
+
+    Example:
+        >>> bool(jnp.all(signs(jax.random.key(0), jnp.zeros(50)) ** 2 == 1))
+        True
+    """
+    size = sample.shape[0]
+    words = jax.random.bits(key, (-(-size // 32), 1), jnp.uint32)
+    bits = (words >> jnp.arange(32, dtype=jnp.uint32)[None]) & 1
+    return 1 - 2 * bits.reshape(-1)[:size].astype(sample.dtype)
+
+
 def rademacher(key: Key, params: Params) -> Params:
     """Return a tree like the parameters of independent signs, -1 or 1.
 
     Example:
-        >>> bool(jnp.all(rademacher(jax.random.key(0), jnp.zeros(5)) ** 2 == 1))
+        >>> bool(jnp.all(rademacher(jax.random.key(0), jnp.zeros((5, 2))) ** 2 == 1))
         True
     """
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    signs = [
-        jax.random.rademacher(k, leaf.shape, leaf.dtype)
-        for k, leaf in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, signs)
+    sample, unflatten = ravel_pytree(params)
+    return unflatten(signs(key, sample))
 
 
 def _checked(probes: int) -> int:
@@ -103,8 +114,8 @@ def trace(
     """
 
     def draw(key):
-        signs = rademacher(key, params)
-        return jax.tree.map(jnp.vdot, signs, product(signs))
+        drawn = rademacher(key, params)
+        return jax.tree.map(jnp.vdot, drawn, product(drawn))
 
     draws = jax.lax.map(draw, jax.random.split(key, _checked(probes)))
     whole = estimate(sum(jax.tree.leaves(draws)))
@@ -142,8 +153,8 @@ def diagonal(
 
     def draw(state, key):
         number, mean, spread = state
-        signs = rademacher(key, params)
-        drawn = jax.tree.map(jnp.multiply, signs, product(signs))
+        probe = rademacher(key, params)
+        drawn = jax.tree.map(jnp.multiply, probe, product(probe))
         # Welford's update: the spread is never the difference of two large sums.
         number = number + 1
         moved = jax.tree.map(lambda d, m: m + (d - m) / number.astype(m.dtype), drawn, mean)
@@ -190,18 +201,14 @@ def low_rank_trace(
     sample, _ = ravel_pytree(params)
     matrix, rank = flat(product, params), min(products // 3, count(params))
     sketch_key, rest_key = jax.random.split(key)
-
-    def signs(key):
-        return jax.random.rademacher(key, sample.shape, sample.dtype)
-
-    sketch = jax.lax.map(lambda k: matrix(signs(k)), jax.random.split(sketch_key, rank))
+    sketch = jax.lax.map(lambda k: matrix(signs(k, sample)), jax.random.split(sketch_key, rank))
     basis = jnp.linalg.qr(sketch.T)[0]
 
     def quadratic(vector):
         return jnp.vdot(vector, matrix(vector))
 
     def outside(key):
-        drawn = signs(key)
+        drawn = signs(key, sample)
         along = jnp.matmul(drawn, basis, precision="highest")
         return quadratic(drawn - jnp.matmul(basis, along, precision="highest"))
 

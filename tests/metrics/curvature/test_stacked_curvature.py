@@ -66,6 +66,45 @@ def test_a_loss_that_overflows_is_invalid():
     np.testing.assert_array_equal(found, [np.nan, 1.0])
 
 
+def test_examples_spread_over_devices_give_the_same():
+    assert CHUNKS.weights.shape[0] == 3  # a multiple of no two devices
+    assert len(jax.devices()) == 2
+
+    def everything(params, chunks, key):
+        product = curvature.hessian(MADE)(params, chunks)
+        return {
+            "value": curvature.value(MADE, params, chunks),
+            "gradient": curvature.gradient(MADE, params, chunks),
+            "hessian": product(params),
+            "linearised": curvature.hessian(MADE, linearised=True)(params, chunks)(params),
+            "fisher": curvature.fisher(MADE)(params, chunks)(params),
+            "top": curvature.extreme_eigenvalues(product, params, key, steps=20).top,
+            "trace": curvature.trace(product, params, key, probes=3).value,
+        }
+
+    found = curvature.over_devices(everything, PARAMS, CHUNKS, jax.random.key(0))
+    expected = jax.jit(everything)(PARAMS, CHUNKS, jax.random.key(0))
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_devices_draw_labels_of_their_own():
+    line = curvature.objective(lambda w, x: x * w, "squared", reduction="sum", chunk=1)
+    chunks = curvature.pack(line, (jnp.array([[1.0], [1e3]]), jnp.zeros(2, int)))
+
+    def draws(params, chunks, key):
+        return curvature.monte_carlo_fisher(line)(params, chunks, key)(jnp.ones(()))
+
+    # u1^2 + 1e6 u2^2 with u1 = u2 would be 1,000,001 u2^2.
+    found = float(curvature.over_devices(draws, jnp.ones(()), chunks, jax.random.key(0)))
+    parts = [
+        float(jax.random.normal(jax.random.split(jax.random.split(k, 1)[0], 1)[0], (1, 1))[0, 0])
+        for k in (jax.random.fold_in(jax.random.key(0), i) for i in range(2))
+    ]
+    assert abs(parts[0] ** 2 - parts[1] ** 2) > 0.1
+    np.testing.assert_allclose(found, parts[0] ** 2 + 1e6 * parts[1] ** 2, rtol=1e-5)
+
+
 def test_stacks_of_different_lengths_are_refused():
     stack = {"a": np.ones((2, 3)), "b": np.ones((3, 3))}
     for bad in (stack, {"a": np.ones((0, 3))}, {"a": np.ones(())}):

@@ -119,7 +119,8 @@ def test_quadrature_integrates_polynomials_exactly(reorthogonalise):
     np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-5)
     # The same signs, as the first of the two keys of each probe.
     for probe, key in enumerate(jax.random.split(jax.random.key(1), 3)):
-        signs = np.asarray(jax.random.rademacher(jax.random.split(key)[0], (30,)), np.float64)
+        drawn = curvature.traces.signs(jax.random.split(key)[0], jnp.zeros(30))
+        signs = np.asarray(drawn, np.float64)
         for degree in range(8):
             expected = signs @ np.linalg.matrix_power(dense, degree) @ signs / 30
             moment = np.sum(found.weights[probe] * found.nodes[probe] ** degree)
@@ -192,6 +193,16 @@ def test_error_bars_of_the_density_cover_the_spectrum():
     assert np.all(away < 4.5 * found.standard_error + 1e-3)
     assert np.mean(away < 2 * found.standard_error + 1e-4) > 0.8
     np.testing.assert_allclose(np.trapezoid(found.density, found.grid), 1, rtol=1e-4)
+
+
+def test_signs_are_independent_and_balanced():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    drawn = np.asarray(jax.vmap(lambda key: curvature.traces.signs(key, jnp.zeros(70)))(keys))
+    assert set(np.unique(drawn)) == {-1.0, 1.0}
+    moments = drawn.T @ drawn / len(keys)
+    # 70 x 70 correlations of 4,000 draws: none beyond five standard errors.
+    assert np.abs(moments - np.eye(70)).max() < 5 / len(keys) ** 0.5
+    assert np.abs(drawn.mean(axis=0)).max() < 4.5 / len(keys) ** 0.5
 
 
 def test_one_probe_has_no_error():
