@@ -82,7 +82,7 @@ def test_few_vectors_find_the_same_in_more_steps():
     ("name", "loss"),
     [
         ("mlp", "cross_entropy"),
-        ("cnn", "cross_entropy"),
+        pytest.param("cnn", "cross_entropy", marks=pytest.mark.slow),
         pytest.param("vit", "squared", marks=pytest.mark.slow),
     ],
 )
@@ -112,7 +112,7 @@ def test_more_steps_than_parameters_are_clipped_and_said():
     np.testing.assert_allclose(found.bottom, [-1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kept", [None, 5])
+@pytest.mark.parametrize("kept", [None, pytest.param(5, marks=pytest.mark.slow)])
 def test_vmapped_is_looped(kept):
     stack = jnp.asarray(np.random.default_rng(0).normal(size=(3, 20)), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 3)

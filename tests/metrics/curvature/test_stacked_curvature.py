@@ -66,6 +66,7 @@ def test_a_loss_that_overflows_is_invalid():
     np.testing.assert_array_equal(found, [np.nan, 1.0])
 
 
+@pytest.mark.slow
 def test_examples_spread_over_devices_give_the_same():
     assert CHUNKS.weights.shape[0] == 3  # a multiple of no two devices
     assert len(jax.devices()) == 2
@@ -139,6 +140,7 @@ def test_dropout_is_refused():
         curvature.check(made, PARAMS, CHUNKS)
 
 
+@pytest.mark.slow
 def test_normalisation_in_train_mode_is_refused():
     network = models.create("resnet", image_shape=(8, 8, 1), num_classes=3, depth=8, width=0.0625)
     parameters, statistics = network.init(jax.random.key(0))
