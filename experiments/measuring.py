@@ -1,6 +1,7 @@
 """Measure a population group by group, and relate measures to errors: shared by experiments."""
 
 import concurrent.futures
+import gc
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 import genjax
 from experiments import trial
-from experiments.trial import Trial
+from experiments.trial import Trial, errors_on
 from genjax import errors, report
 from genjax.data import Examples
 from genjax.metrics import complexity, recorded
@@ -19,24 +20,6 @@ from genjax.metrics.complexity.measuring import Refused, columns, merged
 from genjax.report.storage import OutputFolder
 from genjax.statistics import relations
 from genjax.training import Population, execution, segment
-
-
-def errors_on(population: Population, examples: Examples) -> np.ndarray:
-    """Return the 0-1 error of every network on labelled examples; NaN for diverged ones."""
-    found = []
-    for group in population.groups:
-        form = execution.choose(networks=len(group.seeds))
-        fill = np.minimum(np.arange(execution.padded(len(group.seeds), form)), len(group.seeds) - 1)
-        params = jax.tree.map(lambda leaf, fill=fill: np.asarray(leaf)[fill], group.params)
-
-        def accuracy(images, labels, params, network=group.network):
-            return segment.evaluate(network, params, images, labels)[1]
-
-        program = execution.spread(accuracy, form, shared=2)
-        values = 1 - np.asarray(program(examples.images, examples.labels, params), np.float64)
-        values = values[: len(group.seeds)]
-        found.append(np.where(group.status == segment.DIVERGED, np.nan, values))
-    return np.concatenate(found)
 
 
 def table(population: Population, trial: Trial, measured: pd.DataFrame) -> pd.DataFrame:
@@ -126,32 +109,50 @@ def measure(
     key = jax.random.fold_in(jax.random.key(trial.seed), 3)
     groups = population.groups
     devices = jax.devices()
-    # Many groups are measured side by side, one per device; a few are spread over all devices.
-    alone = len(groups) >= 2 * len(devices)
+    # Many architectures are measured side by side, each on a device of its own so that it compiles
+    # once; a few are spread over all devices.
+    kinds = list(dict.fromkeys(group.network.name for group in groups))
+    alone = len(kinds) >= 2 * len(devices)
+    queues = [
+        [i for i, g in enumerate(groups) if kinds.index(g.network.name) % len(devices) == k]
+        for k in range(len(devices))
+    ]
     lock, done = threading.Lock(), 0
 
-    def one(index: int) -> tuple[pd.DataFrame, tuple[Refused, ...]]:
+    def one(
+        index: int, form: execution.Execution | None
+    ) -> tuple[pd.DataFrame, tuple[Refused, ...]]:
         nonlocal done
         kept = _kept(output, index, mark)
         if kept is None:
-            form = execution.choose([devices[index % len(devices)]]) if alone else None
             found = complexity.measure_group(groups[index], measured, chosen, key=key, form=form)
             kept = columns(found), found.refused
             said = [r._asdict() for r in found.refused]
             output.write_parquet(f"measured/group_{index:03d}", kept[0])
             output.write_json(f"measured/group_{index:03d}", {"mark": mark, "refused": said})
+            # Programs that are out of use keep tens of thousands of memory maps until then.
+            gc.collect()
         with lock:
             done += len(groups[index].seeds)
             advance(done, total, groups[index].network.name)
         return kept
 
+    def on_device(k: int) -> list[tuple[int, Any]]:
+        return [(index, one(index, execution.choose([devices[k]]))) for index in queues[k]]
+
     total = sum(len(g.seeds) for g in groups)
     with (
         report.terminal.progress("measures", unit="networks") as advance,
-        concurrent.futures.ThreadPoolExecutor(len(devices) if alone else 1) as pool,
+        concurrent.futures.ThreadPoolExecutor(len(devices)) as pool,
     ):
         advance(0, total, f"compiling {len(chosen)} measures")
-        results = list(pool.map(one, range(len(groups))))
+        if alone:
+            by_index = dict(
+                pair for own in pool.map(on_device, range(len(devices))) for pair in own
+            )
+            results = [by_index[index] for index in range(len(groups))]
+        else:
+            results = [one(index, None) for index in range(len(groups))]
     starts = np.cumsum([0, *(len(g.seeds) for g in groups)])
     refused = [
         r._replace(networks=tuple(int(start) + i for i in r.networks))

@@ -13,7 +13,14 @@ from genjax import data, errors, report, training
 from genjax.data import Examples, splits
 from genjax.metrics import testbed
 from genjax.report.storage import OutputFolder
-from genjax.training import ModelConfig, Population, SweepConfig, TrainingConfig
+from genjax.training import (
+    ModelConfig,
+    Population,
+    SweepConfig,
+    TrainingConfig,
+    execution,
+    segment,
+)
 
 
 class Trial(NamedTuple):
@@ -101,6 +108,24 @@ def train(config: Any, trial: Trial, output: OutputFolder) -> Population:
             checkpoint_seconds=config.checkpoint_seconds,
             on_progress=advance,
         )
+
+
+def errors_on(population: Population, examples: Examples) -> np.ndarray:
+    """Return the 0-1 error of every network on labelled examples; NaN for diverged ones."""
+    found = []
+    for group in population.groups:
+        form = execution.choose(networks=len(group.seeds))
+        fill = np.minimum(np.arange(execution.padded(len(group.seeds), form)), len(group.seeds) - 1)
+        params = jax.tree.map(lambda leaf, fill=fill: np.asarray(leaf)[fill], group.params)
+
+        def accuracy(images, labels, params, network=group.network):
+            return segment.evaluate(network, params, images, labels)[1]
+
+        program = execution.spread(accuracy, form, shared=2)
+        values = 1 - np.asarray(program(examples.images, examples.labels, params), np.float64)
+        values = values[: len(group.seeds)]
+        found.append(np.where(group.status == segment.DIVERGED, np.nan, values))
+    return np.concatenate(found)
 
 
 def stored(folder: str) -> tuple[Trial, Population, OutputFolder]:

@@ -76,7 +76,8 @@ class SameNetwork:
         return self.network.apply is other.network.apply
 
 
-@functools.lru_cache(maxsize=128)
+# Few: a program of all measures keeps some 9,000 memory maps, and Linux gives a process 65,530.
+@functools.lru_cache(maxsize=4)
 def program(
     same: SameNetwork,
     layers: tuple[WeightLayer, ...],
