@@ -91,6 +91,7 @@ def test_the_catalogue_on_paper_is_that_of_the_registry():
     assert written.read_text() == measures_report.catalogue_markdown()
 
 
+@pytest.mark.slow
 def test_overwriting_with_other_settings_trains_anew(run, tmp_path):
     arguments = (
         CONFIG,
