@@ -4,15 +4,12 @@ Question: of everything that theory has offered to explain generalization, what 
 of a population of networks, beyond their hyper-parameters?
 """
 
-import datetime
 import re
 import sys
-import time
-from typing import Any
 
 from absl import flags
 
-from experiments import commandline, configuration, measuring, stages, trial
+from experiments import commandline, configuration, measuring, relating, trial
 from genjax import report
 from genjax.errors import InvalidInputError
 from genjax.metrics import complexity, recorded
@@ -47,7 +44,7 @@ def measure_stored() -> None:
     named = [a for a in sys.argv if re.match("--?config(=|$)", a)]
     if named != [f"--config={commandline.CONFIGS / 'measures.py'}"]:  # what `launch` puts there
         raise InvalidInputError("config: with --run the configuration is that of the stored run.")
-    started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
+    begun = relating.begin()
     names = tuple(FLAGS.names or ("fast",))
     complexity.select(names)  # refuses before the run is read
     stored, population, run = trial.stored(FLAGS.run)
@@ -73,63 +70,31 @@ def measure_stored() -> None:
     target = "metric.practical_error" if "metric.practical_error" in rows else "metric.test_error"
     table = recorded.by_family_and_size(rows)
     found = measuring.relate(table, target, draws=200, permutations=10_000, level=0.95)
-    _report(config, output, found, refused, stored, (started, begun))
+    _report(config, output, found, refused, stored, begun)
 
 
 def measure_fresh() -> None:
     """Train the population of a configuration, measure and relate it."""
-    config, started, begun = FLAGS.config, datetime.datetime.now(datetime.UTC), time.monotonic()
+    config, begun = FLAGS.config, relating.begin()
     plain = configuration.as_plain(config)
     if FLAGS.names:
         plain["measures"]["names"] = list(FLAGS.names)
-    names = tuple(plain["measures"]["names"])
-    complexity.select(names)
+    complexity.select(tuple(plain["measures"]["names"]))
     ready = trial.prepare(config)
-    output = report.storage.OutputFolder(FLAGS.output or f"results/{config.name}")
-    if not FLAGS.overwrite and output.prepare(plain) == "complete":
-        print(commandline.COMPLETE.format(output.path))
+    output = relating.opened(plain, ready, begun)
+    if output is None:
         return
-    output.prepare(plain, overwrite=FLAGS.overwrite)
-    if FLAGS.overwrite:
-        stages.forget(output)
-    output.write_run_card(_card(plain, ready, (started, begun), "partial"))
-    _, rows, refused = measuring.fresh(config, plain, ready, output)
-    settings = dict(config.statistics)
-    weighted = settings.pop("hoeffding")
-    found = measuring.relate(
-        rows,
-        "metric.gap",
-        test_examples=len(ready.test.labels) if weighted else None,
-        **settings,
-    )
-    _report(plain, output, found, refused, ready, (started, begun))
+    _, _, refused, found = relating.related(config, plain, ready, output)
+    _report(plain, output, found, refused, ready, begun)
 
 
-def _report(config, output, found, refused, source, times) -> None:
+def _report(config, output, found, refused, source, begun) -> None:
     """Write tables, figures and the page, the run card last; say what came out."""
-    card = _card(config, source, times, "complete")
+    card = relating.card(config, source, begun, "complete")
     written = measures_report.write(output, found, refused, card, title=TITLE)
     written["run card"] = output.write_run_card(card)
     said = [*measures_report.conclusions(found, refused), *relation_words.conclusions(found)]
-    for sentence in said:
-        print(f"- {sentence}")
-    rows = measures_report.interval_rows(found)
-    report.terminal.summary_table(
-        f"What predicts {found.target_name}", measures_report.INTERVAL_COLUMNS, rows
-    )
-    report.terminal.paths(written)
-
-
-def _card(config, source, times, status) -> dict[str, Any]:
-    return report.provenance.run_card(
-        config,
-        data_fingerprint=source.train.fingerprint,
-        seeds=list(range(source.sweep.seeds)) if source.sweep else [],
-        wall_times={"all": time.monotonic() - times[1]},
-        command=" ".join(sys.argv),
-        status=status,
-        started=times[0],
-    )
+    relating.tell(said, found, written)
 
 
 if __name__ == "__main__":

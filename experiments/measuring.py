@@ -112,11 +112,11 @@ def measure(
     # Many architectures are measured side by side, each on a device of its own so that it compiles
     # once; a few are spread over all devices.
     kinds = list(dict.fromkeys(group.network.name for group in groups))
-    alone = len(kinds) >= 2 * len(devices)
-    queues = [
-        [i for i, g in enumerate(groups) if kinds.index(g.network.name) % len(devices) == k]
-        for k in range(len(devices))
-    ]
+    queues: list[tuple[execution.Execution | None, list[int]]] = [(None, list(range(len(groups))))]
+    if len(kinds) >= 2 * len(devices):
+        queues = [(execution.choose([device]), []) for device in devices]
+        for index, group in enumerate(groups):
+            queues[kinds.index(group.network.name) % len(devices)][1].append(index)
     lock, done = threading.Lock(), 0
 
     def one(
@@ -137,22 +137,18 @@ def measure(
             advance(done, total, groups[index].network.name)
         return kept
 
-    def on_device(k: int) -> list[tuple[int, Any]]:
-        return [(index, one(index, execution.choose([devices[k]]))) for index in queues[k]]
+    def in_turn(queue) -> list[tuple[int, Any]]:
+        form, own = queue
+        return [(index, one(index, form)) for index in own]
 
     total = sum(len(g.seeds) for g in groups)
     with (
         report.terminal.progress("measures", unit="networks") as advance,
-        concurrent.futures.ThreadPoolExecutor(len(devices)) as pool,
+        concurrent.futures.ThreadPoolExecutor(len(queues)) as pool,
     ):
         advance(0, total, f"compiling {len(chosen)} measures")
-        if alone:
-            by_index = dict(
-                pair for own in pool.map(on_device, range(len(devices))) for pair in own
-            )
-            results = [by_index[index] for index in range(len(groups))]
-        else:
-            results = [one(index, None) for index in range(len(groups))]
+        found = dict(pair for own in pool.map(in_turn, queues) for pair in own)
+    results = [found[index] for index in range(len(groups))]
     starts = np.cumsum([0, *(len(g.seeds) for g in groups)])
     refused = [
         r._replace(networks=tuple(int(start) + i for i in r.networks))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from experiments.trial import Trial
 from genjax.metrics import curvature
-from genjax.report.curvature import Edge, Pictures
+from genjax.report.curvature import Edge, Pictures, best_rate
 from genjax.training import Population, TrainedGroup
 
 
@@ -22,8 +22,7 @@ def best_rates(population: Population) -> list[tuple[TrainedGroup, np.ndarray]]:
     for group in population.groups:
         rates = np.asarray(group.hyper.learning_rate)  # pyright: ignore[reportOptionalMemberAccess]
         right = np.nan_to_num(group.last("validation_accuracy"), nan=-1.0)
-        best = max(np.unique(rates), key=lambda rate: right[rates == rate].mean())
-        rows = np.flatnonzero(rates == best)
+        rows = np.flatnonzero(rates == best_rate(rates, right))
         chosen.append((group, rows[np.argsort(group.seeds[rows])]))
     return chosen
 

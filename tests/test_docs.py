@@ -29,6 +29,7 @@ def test_every_experiment_stands_in_the_table():
         "foreign",
         "measuring",
         "pretrained",
+        "relating",
         "stages",
         "surfaces",
         "trial",

@@ -99,9 +99,21 @@ def _columns(rows: pd.DataFrame, measures: Sequence[str] | None) -> list[str]:
     return found if measures is None else [c for c in found if c.split(".", 1)[1] in measures]
 
 
+def best_rate(rates: Any, accuracies: Any) -> Any:
+    """Return the learning rate with the highest mean accuracy, the smallest of equal ones.
+
+    Example:
+        >>> float(best_rate([0.1, 0.1, 0.2], [0.5, 0.7, 0.9]))
+        0.2
+    """
+    means = pd.Series(pd.Series(accuracies).groupby(np.asarray(rates)).mean())
+    return means.idxmax()
+
+
 def _at_best_rate(rows: pd.DataFrame) -> pd.DataFrame:
-    accuracy = pd.Series(rows.groupby("hp.learning_rate")["metric.validation_accuracy"].mean())
-    return pd.DataFrame(rows[rows["hp.learning_rate"] == accuracy.idxmax()]).set_index("seed")
+    rates = rows["hp.learning_rate"].to_numpy()
+    best = best_rate(rates, rows["metric.validation_accuracy"].to_numpy())
+    return pd.DataFrame(rows[rates == best]).set_index("seed")
 
 
 def _interval(pair: np.ndarray, kind: str, level: float) -> tuple[float, float, float]:
@@ -183,14 +195,11 @@ def _edge_sentence(edge: Edge) -> str:
     )
 
 
-def section(
-    output: OutputFolder, rows: pd.DataFrame, compared: pd.DataFrame, pictures: Pictures
-) -> list[Section]:
+def section(output: OutputFolder, compared: pd.DataFrame, pictures: Pictures) -> list[Section]:
     """Draw the figures into the folder and return the parts of the page.
 
     Args:
         output: the folder.
-        rows: one per network.
         compared: from `compare`.
         pictures: what was computed of chosen networks.
     """

@@ -1,6 +1,6 @@
 """Figures of curvature: optimizers compared, spectra, slices, paths, and the edge of stability."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib
@@ -78,12 +78,17 @@ def densities(spectra: Mapping[str, Density], *, narrow: bool = False) -> Figure
     panel.set_yscale("log")
     panel.set_xlabel("eigenvalue of the Hessian")
     panel.set_ylabel("density")
-    _optimizer_legend(figure, list(spectra), narrow)
+    _legend(figure, spectra, narrow)
     return figure
 
 
-def _optimizer_legend(figure: Figure, names: list[str], narrow: bool) -> None:
-    keys = [style.key(name, color=style.COLORS[k]) for k, name in enumerate(names)]
+def _legend(figure: Figure, names: Iterable[str], narrow: bool, dashed: str = "") -> None:
+    """Put one line per name, in the order of the colours, and what is dashed, above the panels."""
+    keys = [
+        style.key(name, color=style.COLORS[k % len(style.COLORS)]) for k, name in enumerate(names)
+    ]
+    if dashed:
+        keys.append(style.key(dashed, color=style.MUTED, ls=(0, (4, 2))))
     style.legend(figure, keys, narrow)
 
 
@@ -132,9 +137,7 @@ def paths(found: Mapping[str, ModeConnectivity], *, narrow: bool = False) -> Fig
         panel.plot(path.matched.shares, path.matched.losses, color=style.COLORS[k], ls=(0, (4, 2)))
     panel.set_xlabel("share of the way from one network to the other")
     panel.set_ylabel("loss, nats")
-    keys = [style.key(name, color=style.COLORS[k]) for k, name in enumerate(found)]
-    keys += [style.key("units matched", color=style.MUTED, ls=(0, (4, 2)))]
-    style.legend(figure, keys, narrow)
+    _legend(figure, found, narrow, dashed="units matched")
     return figure
 
 
@@ -159,10 +162,6 @@ def edge(found: Any, *, narrow: bool = False) -> Figure:
     below.set_yscale("log")
     for panel in (above, below):
         panel.set_xlabel("steps")
-    keys = [
-        style.key(f"learning rate {rate:g}", color=style.COLORS[k % len(style.COLORS)])
-        for k, rate in enumerate(found.rates)
-    ]
-    keys += [style.key("2 / learning rate", color=style.MUTED, ls=(0, (4, 2)))]
-    style.legend(figure, keys, narrow)
+    names = [f"learning rate {rate:g}" for rate in found.rates]
+    _legend(figure, names, narrow, dashed="2 / learning rate")
     return figure

@@ -30,24 +30,23 @@ def _alignment(workspace: Workspace) -> Any:
 
 
 def _extremes(workspace: Workspace) -> Any:
+    found = _eigenvalues(workspace, curvature.hessian, bottom=1)
+    return found.top, found.top_residuals, found.bottom, found.bottom_residuals
+
+
+def _eigenvalues(workspace: Workspace, matrix: Any, bottom: int = 0) -> curvature.Eigenvalues:
     made, chunks = measured(workspace)
-    return _extreme(workspace, curvature.hessian(made)(workspace.trained.params, chunks), bottom=1)
-
-
-def _extreme(workspace: Workspace, product: Any, bottom: int = 0) -> Any:
-    """Return (top, its residual, bottom, its residual); the last two are empty without bottom."""
-    found = curvature.extreme_eigenvalues(
-        product,
-        workspace.trained.params,
+    params = workspace.trained.params
+    return curvature.extreme_eigenvalues(
+        matrix(made)(params, chunks),
+        params,
         workspace.key("lanczos"),
         bottom=bottom,
         steps=STEPS,
     )
-    return found.top, found.top_residuals, found.bottom, found.bottom_residuals
 
 
-def _gauss_newton(workspace: Workspace) -> Any:
-    """Return (spectral measure, top eigenvalue and residual) of the Gauss-Newton matrix."""
+def _gauss_newton(workspace: Workspace) -> curvature.Quadrature:
     made, chunks = measured(workspace)
     params = workspace.trained.params
     product = curvature.generalized_gauss_newton(made)(params, chunks)
@@ -114,18 +113,9 @@ def _of_gauss_newton(workspace: Workspace, what: str) -> Result:
     return _finite(estimate.value, standard_error=estimate.standard_error)
 
 
-def _top_gauss_newton(workspace: Workspace) -> Result:
-    made, chunks = measured(workspace)
-    product = curvature.generalized_gauss_newton(made)(workspace.trained.params, chunks)
-    top, residual, _, _ = _extreme(workspace, product)
-    return _finite(top[0], residual=residual[0])
-
-
-def _top_covariance(workspace: Workspace) -> Result:
-    made, chunks = measured(workspace)
-    product = gradient_covariance(made)(workspace.trained.params, chunks)
-    top, residual, _, _ = _extreme(workspace, product)
-    return _finite(top[0], residual=residual[0])
+def _top_of(workspace: Workspace, matrix: Any) -> Result:
+    found = _eigenvalues(workspace, matrix)
+    return _finite(found.top[0], residual=found.top_residuals[0])
 
 
 # A Hessian-vector product costs about two passes, as does one with G or C.
@@ -219,7 +209,7 @@ MEASURES = (
         "gauss_newton_top_eigenvalue",
         f"largest eigenvalue of G; {_LANCZOS}",
         _PAPYAN,
-        _top_gauss_newton,
+        lambda workspace: _top_of(workspace, curvature.generalized_gauss_newton),
         passes=2 * STEPS,
     ),
     *(
@@ -248,7 +238,7 @@ MEASURES = (
         "gradient_covariance_top_eigenvalue",
         f"largest eigenvalue of C = mean_i (g_i - g)(g_i - g)'; {_LANCZOS}",
         _JASTRZEBSKI,
-        _top_covariance,
+        lambda workspace: _top_of(workspace, gradient_covariance),
         passes=2 * STEPS + 1,
     ),
     _measure(
