@@ -16,6 +16,8 @@ from genjax.metrics.layers.checks import check_labels
 
 Host = np.ndarray
 
+_EXAMPLES_PER_CELL = 8  # a binomial number takes as long as drawing and counting so many examples
+
 
 def resampled_tables(
     table: Any, rng: np.random.Generator | int, draws: int
@@ -43,7 +45,13 @@ def resampled_tables(
     flat, total = counts.ravel(), int(counts.sum())
     cells = np.flatnonzero(flat)
     tables = np.zeros((draws, flat.size))
-    tables[:, cells] = generator.multinomial(total, flat[cells] / total, size=draws)
+    if cells.size * _EXAMPLES_PER_CELL < total:
+        tables[:, cells] = generator.multinomial(total, flat[cells] / total, size=draws)
+    else:
+        codes = np.repeat(cells, flat[cells])
+        for table_of_draw in tables:
+            drawn = codes[generator.integers(0, total, total)]
+            table_of_draw[:] = np.bincount(drawn, minlength=flat.size)
     return tables.reshape(draws, *counts.shape)
 
 

@@ -26,14 +26,20 @@ def _count(labels, clusters):
     return contingency_table(labels, clusters, num_classes=3, num_clusters=4)
 
 
-def test_bootstrap_has_the_moments_of_drawn_examples():
-    table, draws = _count(*_examples()), 20_000
+@pytest.mark.parametrize("times", [1, 100])  # few examples per cell are drawn one by one
+def test_bootstrap_has_the_moments_of_drawn_examples(times):
+    table, draws = times * _count(*_examples()), 10_000
     tables = resampled_tables(table, 1, draws)
-    assert np.all(tables.sum(axis=(1, 2)) == 60)
-    share = table / 60
-    error = np.sqrt(60 * share * (1 - share) / draws)
-    assert np.all(np.abs(tables.mean(0) - table) <= 5 * error)
-    np.testing.assert_allclose(tables.var(0), 60 * share * (1 - share), rtol=0.06, atol=1e-12)
+    assert np.all(tables.sum(axis=(1, 2)) == 60 * times)
+    share = table / table.sum()
+    variance = table * (1 - share)
+    assert np.all(np.abs(tables.mean(0) - table) <= 5 * np.sqrt(variance / draws))
+    np.testing.assert_allclose(tables.var(0), variance, rtol=0.08, atol=1e-12)
+    # Cells of a fixed total draw against each other.
+    first, second = np.argsort(table.ravel())[-2:]
+    together = np.cov(tables.reshape(draws, -1)[:, [first, second]].T)[0, 1]
+    expected = -table.ravel()[first] * share.ravel()[second]
+    assert together == pytest.approx(expected, rel=0.15)
 
 
 def test_permutations_have_the_moments_of_permuted_labels():
