@@ -24,6 +24,8 @@ Host = np.ndarray
 
 METHODS = ("auto", "scikit-learn", "jax")
 
+_SEEDS = 2**32  # of NumPy
+
 
 class Clustering(NamedTuple):
     """What k-means found in every restart.
@@ -57,7 +59,9 @@ def kmeans(
 
     With scikit-learn restart r is `KMeans(num_clusters, random_state=seed + r, n_init=1)`, so that
     one restart is what `n_init="auto"` gives for that seed. In JAX its key is
-    `fold_in(key(seed), r)`: the same distribution of partitions, but not the same partitions.
+    `fold_in(key(seed), r)`: the same distribution of partitions, but not the same partitions. On a
+    CPU that others use, too, limit OpenMP to one thread (threadpoolctl) around a single restart:
+    scikit-learn's threads wait for each other. Several restarts do so by themselves.
 
     Args:
         points: `[N, D]`.
@@ -73,8 +77,8 @@ def kmeans(
         NumPy arrays. Where there are fewer different points than clusters, some stay empty.
 
     Raises:
-        InvalidInputError: points that are not finite, fewer points than clusters, or a count below
-            1.
+        InvalidInputError: points that are not finite, fewer points than clusters, a count below 1,
+            a negative tolerance or a seed that NumPy does not take.
 
     Example:
         >>> found = kmeans([[0.0], [0.1], [5.0], [5.1]], num_clusters=2, seed=0)
@@ -87,6 +91,10 @@ def kmeans(
         raise InvalidInputError(suggest("method", method, METHODS))
     points, _ = check_points(points)
     check_counts(len(points), num_clusters, restarts, max_iterations)
+    if not tolerance >= 0:
+        raise InvalidInputError(f"tolerance: found {tolerance}; 0 or more is needed.")
+    if not 0 <= seed <= _SEEDS - restarts:
+        raise InvalidInputError(f"seed: found {seed}; allowed are 0 ... {_SEEDS - restarts}.")
     if method == "auto":
         method = "scikit-learn" if jax.default_backend() == "cpu" else "jax"
     if method == "jax":
@@ -127,8 +135,8 @@ def kmeans_jitted(
         points: `[N, D]`; distances are taken about their mean.
         key: restart r draws with `fold_in(key, r)`.
         num_clusters: K; static.
-        weights: of the examples, at least 0. Examples of weight 0 are assigned but move nothing:
-            subsets of different sizes are padded so. The weights must not all be 0.
+        weights: of the examples, not all 0. Examples of weight 0 are assigned but move nothing:
+            subsets of different sizes are padded so.
         known: cluster in 0 ... num_known - 1 of the examples that stay where they are, -1 of the
             others; the first `num_known` centres start as their means (semi-supervised k-means).
         num_known: static.
@@ -252,13 +260,13 @@ def lloyd(
     Args:
         points: about their mean.
         centres: to begin with.
-        weights: of the examples.
+        weights: `[N]`.
         known: cluster of the examples that stay, -1 of the others.
         tolerance: end where the sum of squared shifts of the centres is no larger.
         max_iterations: end in any case.
 
     Returns:
-        Assignments, centres, weighted inertia and number of iterations.
+        Assignments, centres, weighted inertia, iterations.
 
     Example:
         >>> points = jnp.array([[0.0], [1.0], [8.0]])
@@ -268,8 +276,7 @@ def lloyd(
         >>> found[0].tolist(), found[1].tolist(), float(found[2])
         ([0, 0, 1], [[0.5], [8.0]], 0.5)
     """
-    norms = jnp.sum(points * points, axis=1)
-    num_clusters = centres.shape[0]
+    norms, num_clusters = jnp.sum(points * points, axis=1), centres.shape[0]
 
     def assign(centres):
         squared = _squared_distances(points, norms, centres)
@@ -310,7 +317,7 @@ def _squared_distances(points: Any, norms: Any, centres: Any) -> Any:
 
 
 def _means(points: Any, weights: Any, labels: Any, num_clusters: int) -> tuple[Any, Any]:
-    """Return weighted means `[K, D]`, 0 where there is nothing, and the weights `[K]`."""
+    """Return weighted means `[K, D]`, 0 where there is nothing, and weights `[K]`."""
     member = jax.nn.one_hot(labels, num_clusters, dtype=points.dtype) * weights[:, None]
     mass = jnp.sum(member, axis=0)
     sums = jnp.matmul(member.T, points, precision="highest")
