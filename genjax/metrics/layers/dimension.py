@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg
 from scipy.spatial import distance
+from threadpoolctl import threadpool_limits
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers.checks import check_points
@@ -28,7 +29,9 @@ class TwoNN(NamedTuple):
     distinct: int
 
 
-def two_nn(points: Any, *, discard: float | int = 0.1) -> TwoNN:
+def two_nn(
+    points: Any, *, discard: float | int = 0.1, neighbours: np.ndarray | None = None
+) -> TwoNN:
     """Return the TwoNN intrinsic dimension (Facco et al., 2017; layers: Ansuini et al., 2019).
 
     With `mu = r_2 / r_1`, the distances of the second and the first neighbour, `F(mu) = 1 - mu^-d`:
@@ -41,6 +44,8 @@ def two_nn(points: Any, *, discard: float | int = 0.1) -> TwoNN:
     Args:
         points: `[N, D]`.
         discard: share of the largest ratios that the slope leaves out, in [0, 1).
+        neighbours: `[N, K]`, the nearest of every point, where at hand (`Ranked.indices`, of points
+            as they are); best 6 or more. Not read where there are duplicates.
 
     Example:
         >>> points = np.random.default_rng(0).random((500, 2))
@@ -51,10 +56,18 @@ def two_nn(points: Any, *, discard: float | int = 0.1) -> TwoNN:
     points, _ = check_points(points)
     if not 0 <= discard < 1:
         raise InvalidInputError(f"discard: found {discard}; it must be in [0, 1).")
-    rows = np.unique(np.asarray(points), axis=0)
+    if neighbours is not None and (neighbours.ndim != 2 or len(neighbours) != len(points)):
+        raise InvalidInputError(
+            f"neighbours: found shape {neighbours.shape}; [{len(points)}, K] is needed."
+        )
+    distinct = np.unique(np.asarray(points), axis=0)
+    if len(distinct) == len(points) and neighbours is not None and neighbours.shape[1] > 1:
+        rows = np.asarray(points)
+    else:
+        rows, neighbours = distinct, None
     if len(rows) < 3:
         return TwoNN(float("nan"), float("nan"), len(rows))
-    logs = np.sort(_log_ratios(rows))
+    logs = np.sort(_log_ratios(rows, neighbours))
     total = logs.sum()
     if total == 0:
         return TwoNN(float("nan"), float("nan"), len(rows))
@@ -68,14 +81,14 @@ def two_nn(points: Any, *, discard: float | int = 0.1) -> TwoNN:
     return TwoNN(slope, float((len(logs) - 1) / total), len(rows))
 
 
-def _log_ratios(rows: np.ndarray) -> np.ndarray:
+def _log_ratios(rows: np.ndarray, neighbours: np.ndarray | None) -> np.ndarray:
     """Return log(r_2 / r_1) of distinct points."""
     k = min(_CANDIDATES, len(rows) - 1)
-    candidates = nearest(rows, k=k).indices
+    candidates = nearest(rows, k=k).indices if neighbours is None else neighbours[:, :k]
     # Again by differences, in float64: products lose digits of small distances.
     exact = rows.astype(np.float64)
     squares = np.stack(
-        [np.sum((exact - exact[candidates[:, i]]) ** 2, axis=1) for i in range(k)], axis=1
+        [np.sum((exact - exact[place]) ** 2, axis=1) for place in candidates.T], axis=1
     )
     squares.sort(axis=1)
     return (np.log(squares[:, 1]) - np.log(squares[:, 0])) / 2
@@ -132,7 +145,8 @@ def diffusion_spectral_entropy(
     kernel = distance.squareform(kernel)
     np.fill_diagonal(kernel, 1)
     scale = 1 / np.sqrt(kernel.sum(axis=1))
-    values = linalg.eigvalsh(kernel * scale[:, None] * scale[None])[::-1]
+    with threadpool_limits(1, user_api="blas"):  # more threads take longer for a few thousand rows
+        values = linalg.eigvalsh(kernel * scale[:, None] * scale[None])[::-1]
     values = np.abs(values[1:] if drop_largest else values) ** power
     rounding = len(rows) * np.finfo(np.float64).eps
     values = np.where(values > rounding**power, values, 0)

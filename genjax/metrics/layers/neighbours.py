@@ -135,7 +135,7 @@ def _prepare(points: np.ndarray, queries: np.ndarray | None) -> _Search:
     kind = np.result_type(points, points if queries is None else queries)
     centre = points.mean(axis=0, dtype=np.float64)
     spread = max(
-        float(np.max(np.abs(rows - centre.astype(rows.dtype))))
+        float(np.max(np.maximum(rows.max(axis=0) - centre, centre - rows.min(axis=0))))
         for rows in (points, queries)
         if rows is not None
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers.checks import check_points
@@ -36,7 +37,8 @@ def squared_singular_values(points: Any, *, centred: bool) -> np.ndarray:
     if centred:
         rows = rows - rows.mean(axis=0, keepdims=True)
     gram = rows.T @ rows if rows.shape[0] >= rows.shape[1] else rows @ rows.T
-    values = linalg.eigvalsh(gram)[::-1]
+    with threadpool_limits(1, user_api="blas"):  # more threads take longer for a few thousand rows
+        values = linalg.eigvalsh(gram)[::-1]
     # Relative to the points as they are: what is left of a constant after centring is rounding.
     scale = values[0] if not centred else max(values[0], np.finfo(np.float64).eps * rows.shape[0])
     rounding = max(rows.shape) * np.finfo(np.float64).eps * scale

@@ -4,6 +4,7 @@ from scipy.spatial.distance import cdist
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers import dimension
+from genjax.metrics.layers.neighbours import nearest
 
 
 def ratios(points):
@@ -44,6 +45,18 @@ def test_duplicates_do_not_count():
     points = np.random.default_rng(3).random((200, 3)).astype(np.float32)
     repeated = np.concatenate([points, points[:50], points[:50]])
     assert dimension.two_nn(repeated) == dimension.two_nn(points)
+
+
+def test_neighbours_at_hand_give_the_same_unless_there_are_duplicates():
+    points = np.random.default_rng(7).random((150, 3)).astype(np.float32)
+    found = nearest(points, k=9).indices
+    expected = dimension.two_nn(points)
+    assert dimension.two_nn(points, neighbours=found) == pytest.approx(expected, rel=1e-12)
+    wrong = found[:, ::-1]  # of the ninth to the fourth
+    assert dimension.two_nn(points, neighbours=wrong) != expected
+    repeated = np.concatenate([points, points])
+    again = dimension.two_nn(repeated, neighbours=np.concatenate([wrong, wrong]))
+    assert again == pytest.approx(expected, rel=1e-12)
 
 
 def test_too_few_or_equally_far_points_have_no_dimension():
@@ -112,6 +125,7 @@ def test_diffusion_entropy_of_equal_points_is_not_defined():
     ("call", "sentence"),
     [
         (lambda p: dimension.two_nn(p, discard=1), "discard: found 1"),
+        (lambda p: dimension.two_nn(p, neighbours=np.ones((3, 2), int)), r"neighbours: found"),
         (lambda p: dimension.diffusion_spectral_entropy(p, bandwidth=0), "bandwidth, power"),
         (
             lambda p: dimension.diffusion_spectral_entropy(p, max_examples=2),
