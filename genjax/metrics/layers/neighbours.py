@@ -16,6 +16,8 @@ from genjax.errors import InvalidInputError
 from genjax.metrics.layers.checks import check_points
 
 _ENTRIES = 2**22  # distances held at once by one thread: 16 MiB, and as much for the nearest
+_WHOLE = 2**29  # bytes that all distances may take at once
+_TILE = 512
 _ACCELERATOR_ENTRIES = 2**28
 _STRIDE = 8
 _LOST = 2.0**-13  # squared distance over squared norm below which float32 has lost its digits
@@ -71,9 +73,10 @@ def nearest(
     rounding may come in either order. Where a nearest neighbour is so much nearer than the points
     are to their mean that float32 loses its digits, the query is searched again in float64.
 
-    "numpy" takes products in BLAS and selects in all cores; "jax" takes `lax.top_k` on the default
-    device. 50,000 points of 2,048 dimensions need less than 2 GiB besides the input.
-    Traced points are searched at once by "jax"; there points nearer than rounding count as equal.
+    "numpy" takes products in BLAS and selects in all cores; distances of points from each other are
+    symmetric and taken once where all fit in 512 MiB. "jax" takes `lax.top_k` on the default
+    device. 50,000 points of 2,048 dimensions need less than 2 GiB besides the input. Traced points
+    are searched at once by "jax"; there points nearer than rounding count as equal.
 
     Args:
         points: `[M, D]`.
@@ -108,6 +111,9 @@ def nearest(
     entries = _ENTRIES if method == "numpy" else _ACCELERATOR_ENTRIES
     step = chunk or max(1, min(count, entries // width))
     run = _with_threads if method == "numpy" else _on_device
+    whole = search.gallery.itemsize * width**2 <= _WHOLE and width > _TILE
+    if run is _with_threads and queries is None and search.place is None and whole and not chunk:
+        run = _by_halves
     for start, where, squares in run(search, k, step):
         rows = slice(start, start + len(where))
         indices[rows], distances[rows] = where, squares
@@ -189,14 +195,41 @@ def _with_threads(
         rows = slice(start, start + step)
         return start, *_select(_squares(search, rows), k)
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    threads = min(cores, len(starts))
+    threads = min(_cores(), len(starts))
     if threads == 1:
         yield from map(one, starts)
         return
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         # Results wait for no more than their turn: they are small beside the distances.
         yield from pool.map(one, starts)
+
+
+def _by_halves(search: _Search, k: int, step: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Take every product once, as distances are symmetric: half the work, and all held at once."""
+    points, norms = search.gallery, search.norms
+    count = len(points)
+    squares = np.empty((count, count), points.dtype)
+
+    def tiles(start):
+        rows, later = slice(start, start + _TILE), slice(start, None)
+        found = np.matmul(points[rows] * -2, points[later].T)
+        found += norms[None, later]
+        found += norms[rows, None]
+        np.maximum(found, 0, out=found)
+        squares[rows, later] = found
+        squares[start + _TILE :, rows] = found[:, _TILE:].T
+
+    def one(start):
+        return start, *_select(squares[start : start + step], k)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_cores()) as pool:
+        list(pool.map(tiles, range(0, count, _TILE)))
+        np.fill_diagonal(squares, np.inf)
+        yield from pool.map(one, range(0, count, step))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 
 
 def _squares(search: _Search, rows: Any) -> np.ndarray:

@@ -114,12 +114,24 @@ def test_rows_long_enough_to_be_sampled_are_selected_exactly(k):
     np.testing.assert_array_equal(values, np.take_along_axis(squares, expected, axis=1))
 
 
-def test_both_methods_agree_on_many_chunks():
-    points = np.random.default_rng(6).normal(size=(700, 20)).astype(np.float32)
-    ours = nearest(points, k=50, method="numpy", chunk=64)
-    on_device = nearest(jnp.asarray(points), k=50, method="jax", chunk=64)
-    np.testing.assert_array_equal(ours.indices, on_device.indices)
-    np.testing.assert_allclose(ours.distances, on_device.distances, rtol=1e-6)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("whole", [False, True])
+def test_many_points_have_the_same_neighbours_by_halves_in_chunks_and_on_a_device(kind, whole):
+    rng = np.random.default_rng(6)
+    points = rng.normal(size=(1100, 9)).astype(kind)
+    if whole:  # all places of a lattice: distinct points, nothing but ties
+        places = np.unravel_index(rng.permutation(1100), (11, 10, 10))
+        points = np.stack(places, axis=1).astype(kind)
+    halves = nearest(points, k=50)
+    indices, distances = brute_force(points, 50)
+    np.testing.assert_array_equal(halves.indices, indices)
+    np.testing.assert_allclose(halves.distances, distances, rtol=2e-6)
+    for other in (
+        nearest(points, k=50, chunk=64),
+        nearest(jnp.asarray(points), k=50, method="jax", chunk=64),
+    ):
+        np.testing.assert_array_equal(halves.indices, other.indices)
+        np.testing.assert_allclose(halves.distances, other.distances, rtol=1e-5)
 
 
 def test_traced_points_give_what_single_calls_give():
