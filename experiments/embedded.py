@@ -1,0 +1,169 @@
+"""Embeddings that somebody else made: every layer of an npz file, scored."""
+
+import dataclasses
+import hashlib
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from experiments import commandline, relating
+from genjax import errors, report
+from genjax.metrics import layers
+from genjax.metrics.layers import DYBALLA2024, Settings, embeddings, readouts
+from genjax.report import embeddings as embeddings_page
+from genjax.report.storage import OutputFolder
+
+FLAGS = flags.FLAGS
+PRESETS = ("", "dyballa2024")
+
+
+def define_flags() -> None:
+    """Define how a file is read and scored."""
+    flags.DEFINE_string(
+        "embeddings", None, "npz file with layer/NAME [N, ...], labels [N], perhaps seen [N]."
+    )
+    flags.DEFINE_string("preset", "", "'dyballa2024': as the code of the paper computes.")
+    flags.DEFINE_list("metrics", None, "With --embeddings: scores, families or groups.")
+    flags.DEFINE_list("readouts", None, "With --embeddings: readouts of tokens and maps.")
+    flags.DEFINE_list("normalisations", ["raw"], "With --embeddings: raw, l2, zscore.")
+    flags.DEFINE_bool("class_token", False, "With --embeddings: the first token is one.")
+    flags.DEFINE_integer("clusters", 0, "With --embeddings: of k-means; 0: one per class.", 0)
+    flags.DEFINE_integer("seed", None, "With --embeddings: of everything random.", 0)
+    flags.DEFINE_integer("draws", 200, "With --embeddings: bootstrap samples; 0: no intervals.", 0)
+
+
+class _Asked:
+    """What the flags ask for, checked before the file is read."""
+
+    def __init__(self):
+        if FLAGS.preset not in PRESETS:
+            raise errors.InvalidInputError(errors.suggest("preset", FLAGS.preset, PRESETS[1:]))
+        self.paper = FLAGS.preset == "dyballa2024"
+        self.metrics = tuple(FLAGS.metrics or (FLAGS.preset or "unseen",))
+        layers.select(self.metrics)
+        self.readouts = FLAGS.readouts and tuple(FLAGS.readouts)
+        for name, found, allowed in (
+            ("readouts", self.readouts or (), readouts.READOUTS),
+            ("normalisations", FLAGS.normalisations, readouts.NORMALISATIONS),
+        ):
+            for value in found:
+                if value not in allowed:
+                    raise errors.InvalidInputError(errors.suggest(name, value, allowed))
+        base = DYBALLA2024 if self.paper else Settings()
+        seed = base.seed if FLAGS.seed is None else FLAGS.seed
+        self.settings = dataclasses.replace(
+            base, clusters=FLAGS.clusters, draws=FLAGS.draws, seed=seed
+        )
+
+    def plain(self, fingerprint: str) -> dict[str, Any]:
+        """Return it as written to the run card."""
+        return {
+            "name": "layers_of_a_file",
+            "embeddings": str(FLAGS.embeddings),
+            "fingerprint": fingerprint,
+            "metrics": list(self.metrics),
+            "readouts": list(self.readouts or ()),
+            "normalisations": list(FLAGS.normalisations),
+            "preset": FLAGS.preset,
+            "class_token": FLAGS.class_token,
+            "settings": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in dataclasses.asdict(self.settings).items()
+            },
+        }
+
+
+def measure_file() -> None:
+    """Score every layer of a file; write layers.csv, a figure and a page."""
+    begun, asked = relating.begin(), _Asked()
+    stored = embeddings.load(FLAGS.embeddings)
+    path = pathlib.Path(FLAGS.embeddings).expanduser()
+    with path.open("rb") as file:
+        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    config = asked.plain(fingerprint)
+    output = OutputFolder(FLAGS.output or "results/layers_of_a_file")
+    if not FLAGS.overwrite and output.prepare(config) == "complete":
+        print(commandline.COMPLETE.format(output.path))
+        return
+    output.prepare(config, overwrite=FLAGS.overwrite)
+    card: dict[str, Any] = {
+        "data_fingerprint": fingerprint,
+        "seeds": [asked.settings.seed],
+        "command": " ".join(sys.argv),
+        "started": begun.started,
+    }
+    output.write_run_card(report.provenance.run_card(config, **card, wall_times={}))
+    table = _scored(stored, asked, output, report.provenance.config_hash(config))
+    done = report.provenance.run_card(
+        config, **card, wall_times={"all": time.monotonic() - begun.clock}, status="complete"
+    )
+    written = embeddings_page.write(output, table, done)
+    written["run card"] = output.write_run_card(done)
+    embeddings_page.tell(table)
+    report.terminal.paths(written)
+
+
+def _scored(stored, asked: _Asked, output: OutputFolder, mark: str) -> pd.DataFrame:
+    """Return one row per layer, readout, normalisation, set of examples and metric."""
+    parts = []
+    with report.terminal.progress("layers", unit="layers") as advance:
+        for place, (layer, activation) in enumerate(stored.layers.items()):
+            advance(place, len(stored.layers), layer)
+            name = f"measured/{place:03d}"
+            table = output.read_parquet(name) if output.exists(f"{name}.parquet") else None
+            if FLAGS.overwrite or table is None or set(table["mark"]) != {mark}:
+                rows = [
+                    row
+                    for readout, how, points in _points(activation, asked)
+                    for row in _rows(points, stored, asked, layer, readout, how)
+                ]
+                table = pd.DataFrame(rows).assign(mark=mark)
+                output.write_parquet(name, table)
+            parts.append(table.drop(columns="mark"))
+        advance(len(stored.layers), len(stored.layers), "done")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _points(activation: np.ndarray, asked: _Asked):
+    """Yield (readout, normalisation, points) of a layer."""
+    allowed = readouts.applicable(activation.shape, class_token=FLAGS.class_token)
+    default = "class_token" if FLAGS.class_token else "mean"
+    chosen = asked.readouts or ((default,) if default in allowed else ("flatten",))
+    # A vector has nothing to choose: it is read as it is.
+    kept = [readout for readout in chosen if readout in allowed] or ["flatten"]
+    for readout in kept:
+        points = readouts.read(
+            activation, readout, class_token=FLAGS.class_token,
+            key=jax.random.key(asked.settings.seed),
+        )  # fmt: skip
+        for how in FLAGS.normalisations:
+            yield readout, how, np.asarray(readouts.normalise(points, how))
+
+
+def _rows(points, stored, asked: _Asked, layer: str, readout: str, how: str):
+    """Yield one row per set of examples and metric."""
+    everything = np.ones(len(points), bool)
+    sets = {"all": everything}
+    if stored.seen is not None:
+        sets = {"unseen": ~stored.seen, "seen": stored.seen}
+    for examples, kept in sets.items():
+        found = layers.measure(
+            points[kept], stored.labels[kept], asked.metrics, asked.settings,
+            keep_constant=asked.paper,
+        )  # fmt: skip
+        yield from (_row(one, layer, readout, how, examples) for one in found)
+    if stored.seen is not None and not embeddings.flags(points).constant:
+        found = layers.measure_joint(points, stored.labels, stored.seen, asked.settings)
+        yield from (_row(one, layer, readout, how, "joint") for one in found)
+
+
+def _row(one, layer: str, readout: str, how: str, examples: str) -> dict[str, Any]:
+    fields = ("metric", "value", "low", "high", "chance", "chance_high", "flag")
+    identity = {"layer": layer, "readout": readout, "normalisation": how}
+    return identity | {f: getattr(one, f) for f in fields} | {"examples": examples}

@@ -1,0 +1,114 @@
+"""Which layer separates classes that a network was never trained on, and is it the last one?
+
+Question: how well does every layer separate unseen classes, does accuracy on seen classes predict
+it, how much does the readout decide, and can the best layer be known beforehand?
+"""
+
+import sys
+import time
+
+import numpy as np
+import sklearn.manifold
+from absl import flags
+
+from experiments import commandline, configuration, embedded, fields, layering, relating, unseen
+from experiments.configs import layers as layers_config
+from genjax import report
+from genjax.metrics.layers import extract, select, truncations
+from genjax.report import layers as answering
+from genjax.report import layers_page
+from genjax.report.storage import OutputFolder
+
+FLAGS = flags.FLAGS
+TITLE = "Which layer generalizes?"
+POINTS = 1500
+
+
+def define_flags() -> None:
+    """Define what is measured."""
+    commandline.define_flags()
+    embedded.define_flags()
+
+
+def main() -> None:
+    """Measure the layers of a file, or train networks and measure theirs."""
+    if FLAGS.embeddings is not None:
+        embedded.measure_file()
+        return
+    config, begun = FLAGS.config, relating.begin()
+    plain = configuration.as_plain(config)
+    fields.check_names(config, layers_config.get_config())
+    for group in (config.scores.names, config.scores.selectors):
+        select(tuple(group))
+    drawn = unseen.prepare(config)
+    output = OutputFolder(FLAGS.output or f"results/{config.name}")
+    if not FLAGS.overwrite and output.prepare(plain) == "complete":
+        print(commandline.COMPLETE.format(output.path))
+        return
+    if FLAGS.overwrite:
+        output.prepare(plain, overwrite=True)
+        unseen.forget(output)
+    fingerprint = " ".join(split.train.fingerprint for split in drawn)
+    card = {
+        "data_fingerprint": fingerprint,
+        "seeds": list(range(config.sweep.seeds)),
+        "command": " ".join(sys.argv),
+        "started": begun.started,
+    }
+    output.write_run_card(report.provenance.run_card(plain, **card, wall_times={}))
+    populations = unseen.train(config, drawn, output)
+    mark = f"{report.provenance.config_hash(plain)} {fingerprint}"
+    tables = layering.measured(config, drawn, populations, output, mark)
+    found = answering.answers(tables, level=config.scores.level, seed=config.seed)
+    costs = {g.network.name: truncations(g.network) for g in populations[0].groups}
+    done = report.provenance.run_card(
+        plain, **card, wall_times={"all": time.monotonic() - begun.clock}, status="complete"
+    )
+    written = layers_page.write(
+        output, tables, found, costs, _planes(populations[0], drawn[0], found, config.seed),
+        drawn[0].unseen.class_names, done, title=TITLE,
+    )  # fmt: skip
+    written["run card"] = output.write_run_card(done)
+    tell(layers_page.conclusions(found), found, written)
+
+
+def tell(sentences, found: answering.Answers, written) -> None:
+    """Print sentences, one row per model, and the paths."""
+    for sentence in sentences:
+        print(f"- {sentence}")
+    own = answering.of(found.models, metric=layers_page.SHOWN)
+    rows = [
+        (r["model"], f"{r['accuracy']:.3f}", f"{r['score']:.3f}", f"{r['last']:.3f}",
+         f"{r['best_place']:.2f}")
+        for r in own.to_dict("records")
+    ]  # fmt: skip
+    name = layers_page.SHOWN
+    report.terminal.summary_table(
+        "Models", ("model", "seen accuracy", f"{name}, best layer", "last layer", "depth of best"),
+        rows,
+    )  # fmt: skip
+    report.terminal.paths(written)
+
+
+def _planes(population, split, found: answering.Answers, seed: int):
+    """Return the best and the last layer of the model with the best score in two dimensions."""
+    own = answering.of(found.models, metric=layers_page.SHOWN)
+    name = own.loc[own["score"].idxmax(), "model"]
+    group = next(g for g in population.groups if g.network.name == name)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(split.unseen.labels))[:POINTS])
+    images, labels = split.unseen.images[chosen], split.unseen.labels[chosen]
+    layers = list(extract(group.network, group.network_params(0), images).items())
+    best = found.best[layers_page.SHOWN, name].best
+    pictures = {}
+    for place in dict.fromkeys((best, len(layers) - 1)):
+        (layer, _), points = layers[place]
+        perplexity = min(30.0, (len(points) - 1) / 3)
+        plane = sklearn.manifold.TSNE(init="pca", perplexity=perplexity, random_state=seed)
+        words = "best and last" if best == len(layers) - 1 else "best" if place == best else "last"
+        pictures[f"{layer} ({words})"] = (plane.fit_transform(points), labels)
+    return pictures
+
+
+if __name__ == "__main__":
+    define_flags()
+    commandline.launch("layers", main)

@@ -1,0 +1,178 @@
+"""All scores of one embedding at once: what they share is computed once, each with its interval.
+
+`measure(points, labels, names, settings)` returns one row per score. Intervals come from a
+bootstrap over examples, the same draws for every layer, where a score has one (clusterings,
+neighbours, probes); from draws of training sets (few-shot); or from leaving out groups of examples
+one by one (the others, which copies of an example would distort).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from genjax.metrics.layers import (
+    collapse,
+    dimension,
+    discrimination,
+    folds,
+    neighbour_draws,
+    silhouette,
+    similarity,
+    spectra,
+    transfer,
+)
+from genjax.metrics.layers.catalogue import Score, Settings, select
+from genjax.metrics.layers.checks import check_points
+from genjax.metrics.layers.embeddings import Flags, flags
+from genjax.metrics.layers.measured import Measured, Task
+from genjax.metrics.layers.score_families import FAMILIES
+
+Plain = dict[str, Callable[[Any, Any, int], Any]]
+"""Functions of points, labels and the number of classes, by name."""
+_PAIRS = 2.5e7
+"""Points squared beyond which no score of all pairs is computed again for its interval."""
+
+
+def measure(
+    points: Float[Any, "N D"],
+    labels: Any,
+    names: Sequence[str] = ("unseen",),
+    settings: Settings = Settings(),  # noqa: B008  (frozen)
+    *,
+    keep_constant: bool = False,
+) -> list[Measured]:
+    """Score one embedding; one row per score, in the order of the catalogue.
+
+    Points that are all equal separate nothing: their scores are NaN and flagged. A score that is
+    not defined for these points (a class with too few examples, say) is NaN and flagged as well.
+
+    Args:
+        points: one row per example, finite.
+        labels: whole numbers from 0 on, at least two classes.
+        names: scores, families or groups of `catalogue`.
+        settings: the numbers.
+        keep_constant: score points that are all equal, as Dyballa et al. do (k-means finds one
+            cluster, nmi 0; neighbours are those with the smallest index).
+
+    Raises:
+        InvalidInputError: bad points or labels, or an unknown name.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.repeat([0, 1], 20)
+        >>> points = rng.normal(size=(40, 3)) + 9.0 * labels[:, None]
+        >>> [(row.metric, round(row.value, 3)) for row in measure(points, labels, ["nmi"])]
+        [('nmi', 1.0)]
+    """
+    chosen = select(names)
+    points, labels = check_points(points, labels)
+    points = np.asarray(points)
+    found, codes = np.unique(np.asarray(labels), return_inverse=True)
+    state = flags(points)
+    if state.constant and not keep_constant:
+        return [Measured(score.name, np.nan, flag="constant") for score in chosen]
+    weights = np.empty((0, len(codes)), np.int64)
+    if settings.draws:
+        weights = neighbour_draws.bootstrap_weights(settings.draws, len(codes), seed=settings.seed)
+    task = Task(points, codes, len(found), settings, weights)
+    by_family: dict[str, dict[str, Measured]] = {}
+    for family in dict.fromkeys(score.family for score in chosen):
+        wanted = [score.name for score in chosen if score.family == family]
+        by_family[family] = _family(task, family, wanted)
+    return [_flagged(by_family[score.family], score, state) for score in chosen]
+
+
+def _flagged(rows: dict[str, Measured], score: Score, state: Flags) -> Measured:
+    row = rows.get(score.name, Measured(score.name, np.nan, flag="too few examples"))
+    flag = row.flag or ("not defined" if not np.isfinite(row.value) else "")
+    return row._replace(flag=", ".join(word for word in (state.words(), flag) if word))
+
+
+def _family(task: Task, family: str, wanted: list[str]) -> dict[str, Measured]:
+    if family in FAMILIES:
+        rows = FAMILIES[family](task, wanted)
+    elif family == "mixture" and len(task.labels) < 10 * task.classes:
+        rows = []  # its components are five per class
+    else:
+        rows = _left_out(task, _PLAIN[family], wanted, family in _OF_PAIRS)
+    return {row.metric: row for row in rows}
+
+
+def _left_out(task: Task, scores: Plain, wanted: list[str], pairs: bool) -> list[Measured]:
+    """Return scores with the interval of the grouped jackknife.
+
+    Groups of examples are left out one by one; the standard error is `sqrt((G - 1) / G sum_g
+    (value_g - mean)^2)`, the interval Student's with G - 1 degrees of freedom.
+    """
+
+    def compute(points, labels):
+        return {name: float(scores[name](points, labels, task.classes)) for name in wanted}
+
+    values = compute(task.points, task.labels)
+    count, groups = len(task.labels), task.settings.groups
+    many = pairs and count**2 > _PAIRS
+    if groups < 2 or many or np.bincount(task.labels).min() < 2 * groups:
+        return [Measured(name, value) for name, value in values.items()]
+    fold = folds.stratified_folds(task.labels, groups, seed=task.settings.seed)
+    # Equally many examples in every computation: one compiled program serves all.
+    size = count - int(np.bincount(fold).max())
+    parts = [np.flatnonzero(fold != g)[:size] for g in range(groups)]
+    found = [compute(task.points[part], task.labels[part]) for part in parts]
+    rows = []
+    for name, value in values.items():
+        each = np.array([part[name] for part in found])
+        error = np.sqrt((groups - 1) / groups * np.sum((each - each.mean()) ** 2))
+        reach = stats.t.ppf((1 + task.settings.level) / 2, groups - 1) * error
+        rows.append(Measured(name, value, float(value - reach), float(value + reach)))
+    return rows
+
+
+_LATEST: list[tuple[Any, Any]] = []
+
+
+def _squared(points: Any) -> Any:
+    """Return the squared singular values of points, once for all scores that read them."""
+    if not _LATEST or _LATEST[0][0] is not points:
+        _LATEST[:] = [(points, spectra.squared_singular_values(points, centred=False))]
+    return _LATEST[0][1]
+
+
+_PLAIN: dict[str, Plain] = {
+    "silhouette": {
+        "silhouette": lambda p, y, c: silhouette.silhouette(p, y, num_classes=c).mean,
+    },
+    "gdv": {"gdv": lambda p, y, c: discrimination.discrimination_value(p, y, num_classes=c)},
+    "collapse": {
+        "cdnv": lambda p, y, c: collapse.class_distance_variance(p, y, num_classes=c),
+        "nc1": lambda p, y, c: collapse.within_class_variability(p, y, num_classes=c),
+        "nc1_trace_ratio": lambda p, y, c: collapse.trace_ratio(p, y, num_classes=c),
+        "nc2_norm_variation": lambda p, y, c: (
+            collapse.mean_geometry(p, y, num_classes=c).norm_variation
+        ),
+        "nc2_simplex_distance": lambda p, y, c: (
+            collapse.mean_geometry(p, y, num_classes=c).simplex_distance
+        ),
+        "ncc_error": lambda p, y, c: collapse.nearest_mean_error(p, y, num_classes=c),
+    },
+    "alignment": {
+        "label_cka": lambda p, y, c: similarity.label_cka(p, y),
+        "label_cka_unbiased": lambda p, y, c: similarity.label_cka(p, y, unbiased=True),
+    },
+    "evidence": {"logme": lambda p, y, c: transfer.log_maximum_evidence(p, y, num_classes=c)},
+    "h_score": {"h_score": lambda p, y, c: transfer.h_score(p, y)},
+    "mixture": {"nleep": lambda p, y, c: transfer.mixture_leep(p, y).score},
+    "discriminant_rank": {"lidar": lambda p, y, c: spectra.lidar(p, y)},
+    "spectrum": {
+        "rankme": lambda p, y, c: spectra.rankme(p, squared=_squared(p)),
+        "alpha_req": lambda p, y, c: spectra.alpha_req(p),
+        "matrix_entropy": lambda p, y, c: spectra.matrix_entropy(p, squared=_squared(p)),
+    },
+    "dimension": {"two_nn": lambda p, y, c: dimension.two_nn(p).likelihood},
+    "diffusion": {
+        "diffusion_spectral_entropy": lambda p, y, c: dimension.diffusion_spectral_entropy(p),
+    },
+}
+_OF_PAIRS = ("silhouette", "gdv", "dimension", "diffusion", "mixture")

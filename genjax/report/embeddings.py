@@ -1,0 +1,118 @@
+"""The page of somebody else's embeddings: every score of every layer, with the best one named."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genjax.metrics.layers import SCORES
+from genjax.report import figures_layers, page, terminal
+from genjax.report.layers import groups, of
+from genjax.report.page import Section, Table
+from genjax.report.phrases import bracket, join
+from genjax.report.storage import OutputFolder
+
+PAGE = "report.html"
+MOST_PANELS = 6
+_LARGER = {score.name: score.larger_is_better for score in SCORES}
+
+
+def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, float, str]]:
+    """Return, per set of examples and metric, the best layer, its score and the last layer.
+
+    Args:
+        table: as `layers.csv`.
+
+    Example:
+        >>> rows = pd.DataFrame({"examples": "all", "metric": "nmi", "layer": ["a", "b"],
+        ...     "value": [0.4, 0.3], "low": [0.3, 0.2], "high": [0.5, 0.4]})
+        >>> best_layers(rows)
+        [('all', 'nmi', 'a', 0.4, 0.3, 0.5, 'b')]
+    """
+    found = []
+    for (examples, metric), own in groups(table, ["examples", "metric"]):
+        own = own[np.isfinite(own["value"])]
+        if not len(own):
+            continue
+        smaller = str(metric).startswith("fpr95") or not _LARGER.get(str(metric), True)
+        row = own.loc[own["value"].idxmin() if smaller else own["value"].idxmax()]
+        found.append(
+            (
+                str(examples), str(metric), str(row["layer"]), float(row["value"]),
+                float(row["low"]), float(row["high"]), str(table["layer"].iloc[-1]),
+            )
+        )  # fmt: skip
+    return found
+
+
+def conclusions(table: pd.DataFrame) -> list[str]:
+    """Say which layer each score ranks first, and what is wrong with the points.
+
+    Args:
+        table: as `layers.csv`.
+    """
+    sentences = []
+    for examples, own in groups(pd.DataFrame(best_layers(table)), 0):
+        parts = [
+            f"{row[2]} by {row[1]} ({bracket(row[3], row[4], row[5])})"
+            for row in own.itertuples(index=False)
+        ]
+        words = "" if examples == "all" else f" of {examples} classes"
+        sentences.append(f"The best layer{words} is {join(parts, most=5)}.")
+    flagged = table[table["flag"].astype(bool)]
+    for flag, own in groups(flagged, "flag"):
+        sentences.append(f"{join(list(dict.fromkeys(own['layer'])), most=5)}: {flag}.")
+    return sentences
+
+
+def write(output: OutputFolder, table: pd.DataFrame, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `layers.csv`, the figure and the page; return name -> path.
+
+    Args:
+        output: the folder.
+        table: one row per layer, readout, normalisation, set of examples and metric.
+        card: of the run.
+    """
+    first = table.iloc[0]
+    shown = of(table, **{c: first[c] for c in ("readout", "normalisation", "examples")})
+    metrics = list(dict.fromkeys(shown["metric"]))[:MOST_PANELS]
+    shown = shown[shown["metric"].isin(metrics)]
+    caption = "Scores of every layer; lines are intervals over examples."
+    wide, narrow = figures_layers.layers(shown), figures_layers.layers(shown, narrow=True)
+    drawn = []
+    if wide is not None and narrow is not None:
+        drawn = [output.write_figure("figures/layers", wide, caption, caption, narrow=narrow)]
+    rows = [
+        (
+            r["layer"], r["readout"], r["normalisation"], r["examples"], r["metric"],
+            (r["value"], r["low"], r["high"]), r["chance"], r["flag"],
+        )
+        for r in table.to_dict("records")
+    ]  # fmt: skip
+    columns = (
+        "layer", "readout", "normalisation", "classes", "metric", "value", "chance", "flag"
+    )  # fmt: skip
+    sections = [
+        Section("Scores of every layer", figures=drawn, tables=[Table("Scores", columns, rows)])
+    ]
+    text = page.render("Layers of a file", conclusions(table), sections, card)
+    return {
+        "layers": output.write_csv("layers", table),
+        "page": output.write_text(PAGE, text),
+    }
+
+
+def tell(table: pd.DataFrame) -> None:
+    """Print the conclusions and the best layers.
+
+    Args:
+        table: as `layers.csv`.
+    """
+    for sentence in conclusions(table):
+        print(f"- {sentence}")
+    rows = [
+        (examples, metric, layer, bracket(value, low, high))
+        for examples, metric, layer, value, low, high, _ in best_layers(table)
+    ]
+    terminal.summary_table("Best layers", ("classes", "metric", "layer", "score"), rows)
