@@ -1,5 +1,6 @@
 """Means of classes and the nearest of them: what collapse, few-shot and probes have in common."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from genjax.errors import InvalidInputError
+from genjax.metrics.layers.checks import check_points
 
 _ROUNDING = 16
 """How many units of rounding two values may differ by and still count as equal."""
@@ -46,6 +48,22 @@ def check_num_classes(labels: Any, num_classes: int) -> None:
         raise InvalidInputError(
             f"labels: found {largest}; with num_classes {num_classes} the largest is "
             f"{num_classes - 1}."
+        )
+
+
+def check_dimensions(points: Any, test_points: Any) -> None:
+    """Refuse test points of another dimension.
+
+    Raises:
+        InvalidInputError: naming both dimensions.
+
+    Example:
+        >>> check_dimensions(np.ones((3, 2)), np.ones((1, 2)))
+    """
+    if points.shape[1] != test_points.shape[1]:
+        raise InvalidInputError(
+            f"test_points: found {test_points.shape[1]} dimensions; the training points have "
+            f"{points.shape[1]}."
         )
 
 
@@ -125,3 +143,73 @@ def nearest_mean(
     rounding = jnp.finfo(points.dtype).eps * (jnp.sum(jnp.square(points), axis=1) + largest)
     near = distances <= jnp.min(distances, axis=1, keepdims=True) + 4 * rounding[:, None]
     return jnp.argmax(near, axis=1)
+
+
+def nearest_mean_predictions(
+    points: Any, labels: Any, queries: Any, *, num_classes: int
+) -> Int[Array, " M"]:
+    """Return the class whose mean is nearest to every query; of equals the smaller class.
+
+    Args:
+        points: `[N, D]`.
+        labels: `[N]`, in 0 ... num_classes - 1; classes without examples are never predicted.
+        queries: `[M, D]`.
+        num_classes: static.
+
+    Raises:
+        InvalidInputError: bad points or labels.
+
+    Example:
+        >>> points, labels = jnp.array([[0.0], [2.0], [9.0]]), jnp.array([0, 0, 1])
+        >>> queries = jnp.array([[4.0], [6.0]])
+        >>> nearest_mean_predictions(points, labels, queries, num_classes=2).tolist()
+        [0, 1]
+    """
+    points, labels = check_points(points, labels, min_classes=1)
+    points = jnp.asarray(points)
+    centre = jnp.mean(points, axis=0, keepdims=True)
+    means, counts = class_means(points - centre, labels, num_classes=num_classes)
+    return nearest_mean(jnp.asarray(queries) - centre, means, counts > 0)
+
+
+def nearest_class_mean(
+    points: Any, labels: Any, test_points: Any, test_labels: Any, *, num_classes: int
+) -> Float[Array, ""]:
+    """Return the share of test points whose nearest class mean of the training points is theirs.
+
+    0 to 1, higher is better; chance about 1 / C. Of equally near means the smaller class. NaN
+    where the training points are all equal. Pure: jit, vmap.
+
+    Args:
+        points: training, `[N, D]`.
+        labels: `[N]`, in 0 ... num_classes - 1.
+        test_points: `[M, D]`.
+        test_labels: `[M]`.
+        num_classes: static.
+
+    Raises:
+        InvalidInputError: bad points or labels.
+
+    Example:
+        >>> points, labels = jnp.array([[0.0], [2.0], [9.0]]), jnp.array([0, 0, 1])
+        >>> tests, truth = jnp.array([[4.0], [6.0]]), jnp.array([0, 0])
+        >>> float(nearest_class_mean(points, labels, tests, truth, num_classes=2))
+        0.5
+    """
+    points, labels = check_points(points, labels, min_classes=1)
+    test_points, test_labels = check_points(
+        test_points, test_labels, name="test_points", min_classes=1
+    )
+    check_dimensions(points, test_points)
+    check_num_classes(labels, num_classes)
+    arrays = (jnp.asarray(values) for values in (points, labels, test_points, test_labels))
+    return _nearest_class_mean(*arrays, num_classes=num_classes)
+
+
+@partial(jax.jit, static_argnames="num_classes")
+def _nearest_class_mean(
+    points: Any, labels: Any, test_points: Any, test_labels: Any, *, num_classes: int
+) -> Any:
+    found = nearest_mean_predictions(points, labels, test_points, num_classes=num_classes)
+    right = jnp.mean((found == test_labels).astype(points.dtype))
+    return jnp.where(varies(points), right, jnp.nan)

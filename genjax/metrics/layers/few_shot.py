@@ -14,13 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers.checks import check_points
-from genjax.metrics.layers.class_means import (
-    check_num_classes,
-    class_means,
-    nearest_mean,
-    varies,
-)
-from genjax.metrics.layers.ridge_probe import check_dimensions
+from genjax.metrics.layers.class_means import nearest_mean, varies
 
 SHOTS = (1, 2, 5, 10, 20)
 """Examples per class of a curve."""
@@ -72,76 +66,6 @@ class _Classes(NamedTuple):
     order: Array
     starts: Array
     counts: Array
-
-
-def nearest_mean_predictions(
-    points: Any, labels: Any, queries: Any, *, num_classes: int
-) -> Int[Array, " M"]:
-    """Return the class whose mean is nearest to every query; of equals the smaller class.
-
-    Args:
-        points: `[N, D]`.
-        labels: `[N]`, in 0 ... num_classes - 1; classes without examples are never predicted.
-        queries: `[M, D]`.
-        num_classes: static.
-
-    Raises:
-        InvalidInputError: bad points or labels.
-
-    Example:
-        >>> points, labels = jnp.array([[0.0], [2.0], [9.0]]), jnp.array([0, 0, 1])
-        >>> queries = jnp.array([[4.0], [6.0]])
-        >>> nearest_mean_predictions(points, labels, queries, num_classes=2).tolist()
-        [0, 1]
-    """
-    points, labels = check_points(points, labels, min_classes=1)
-    points = jnp.asarray(points)
-    centre = jnp.mean(points, axis=0, keepdims=True)
-    means, counts = class_means(points - centre, labels, num_classes=num_classes)
-    return nearest_mean(jnp.asarray(queries) - centre, means, counts > 0)
-
-
-def nearest_class_mean(
-    points: Any, labels: Any, test_points: Any, test_labels: Any, *, num_classes: int
-) -> Float[Array, ""]:
-    """Return the share of test points whose nearest class mean of the training points is theirs.
-
-    0 to 1, higher is better; chance about 1 / C. Of equally near means the smaller class. NaN
-    where the training points are all equal. Pure: jit, vmap.
-
-    Args:
-        points: training, `[N, D]`.
-        labels: `[N]`, in 0 ... num_classes - 1.
-        test_points: `[M, D]`.
-        test_labels: `[M]`.
-        num_classes: static.
-
-    Raises:
-        InvalidInputError: bad points or labels.
-
-    Example:
-        >>> points, labels = jnp.array([[0.0], [2.0], [9.0]]), jnp.array([0, 0, 1])
-        >>> tests, truth = jnp.array([[4.0], [6.0]]), jnp.array([0, 0])
-        >>> float(nearest_class_mean(points, labels, tests, truth, num_classes=2))
-        0.5
-    """
-    points, labels = check_points(points, labels, min_classes=1)
-    test_points, test_labels = check_points(
-        test_points, test_labels, name="test_points", min_classes=1
-    )
-    check_dimensions(points, test_points)
-    check_num_classes(labels, num_classes)
-    arrays = (jnp.asarray(values) for values in (points, labels, test_points, test_labels))
-    return _nearest_class_mean(*arrays, num_classes=num_classes)
-
-
-@partial(jax.jit, static_argnames="num_classes")
-def _nearest_class_mean(
-    points: Any, labels: Any, test_points: Any, test_labels: Any, *, num_classes: int
-) -> Any:
-    found = nearest_mean_predictions(points, labels, test_points, num_classes=num_classes)
-    right = jnp.mean((found == test_labels).astype(points.dtype))
-    return jnp.where(varies(points), right, jnp.nan)
 
 
 def shot_curve(

@@ -16,13 +16,9 @@ from jaxtyping import Float, Int
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers.checks import check_points
-from genjax.metrics.layers.class_means import varies
+from genjax.metrics.layers.class_means import check_dimensions, varies
 from genjax.metrics.layers.folds import stratified_folds
-from genjax.metrics.layers.ridge_probe import (
-    check_dimensions,
-    check_penalties,
-    strongest_of_best,
-)
+from genjax.metrics.layers.ridge_probe import check_penalties, strongest_of_best
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Grid of penalties on the mean loss; weaker ones take longer."""
@@ -224,10 +220,7 @@ def _minimise(
 
 
 def _path(
-    problem: _Problem,
-    penalties: Iterable[float],
-    tolerance: float,
-    most_steps: int,
+    problem: _Problem, penalties: Iterable[float], tolerance: float, most_steps: int
 ) -> dict[float, _State]:
     """Return the solution of every penalty, each started from that of the next stronger."""
     states, state = {}, _start(problem)
@@ -275,8 +268,7 @@ def fit_logistic(
     points, labels = check_points(points, labels)
     check_penalties([penalty])
     problem = _problem(np.asarray(points), np.asarray(labels))
-    state = _minimise(problem, penalty, _start(problem), tolerance, most_steps)
-    return _fit_of(problem, state)
+    return _fit_of(problem, _minimise(problem, penalty, _start(problem), tolerance, most_steps))
 
 
 def logistic_probe(
@@ -341,8 +333,7 @@ def logistic_probe(
     validation = np.mean(rates, axis=0)
     penalty = penalties[strongest_of_best(validation, penalties)]
     problem = _problem(points, labels)
-    state = _moved(problem, fits[penalty])
-    state = _minimise(problem, penalty, state, tolerance, most_steps)
+    state = _minimise(problem, penalty, _moved(problem, fits[penalty]), tolerance, most_steps)
     predictions = _fit_of(problem, state).predict(test_points)
     accuracy = float(np.mean(predictions == test_labels))
     if not bool(varies(points)):
@@ -401,12 +392,9 @@ def cross_validated_accuracy(
         )
     parts = stratified_folds(labels, folds, seed=seed)
     rates = []
-    for fold in range(folds):
-        held = parts == fold
+    for held in (parts == fold for fold in range(folds)):
         penalty = 1 / (inverse_penalty * int(np.sum(~held)))
         fit = fit_logistic(points[~held], labels[~held], penalty=penalty, tolerance=tolerance)
         rates.append(np.mean(fit.predict(points[held]) == labels[held]))
-    rates = np.asarray(rates)
-    if not bool(varies(points)):
-        rates = np.full_like(rates, np.nan)
+    rates = np.asarray(rates) if bool(varies(points)) else np.full(folds, np.nan)
     return CrossValidated(float(rates.mean()), float(rates.std()), rates)

@@ -16,7 +16,11 @@ from jaxtyping import Array, Float, Int
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers.checks import check_points
-from genjax.metrics.layers.class_means import check_num_classes, varies
+from genjax.metrics.layers.class_means import (
+    check_dimensions,
+    check_num_classes,
+    varies,
+)
 from genjax.metrics.layers.folds import stratified_folds
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -282,22 +286,6 @@ def check_penalties(penalties: Sequence[float]) -> None:
     for penalty in penalties:
         if not (np.isfinite(penalty) and penalty > 0):
             raise InvalidInputError(f"penalties: found {penalty}; they must be positive numbers.")
-
-
-def check_dimensions(points: Any, test_points: Any) -> None:
-    """Refuse test points of another dimension.
-
-    Raises:
-        InvalidInputError: naming both dimensions.
-
-    Example:
-        >>> check_dimensions(np.ones((3, 2)), np.ones((1, 2)))
-    """
-    if points.shape[1] != test_points.shape[1]:
-        raise InvalidInputError(
-            f"test_points: found {test_points.shape[1]} dimensions; the training points have "
-            f"{points.shape[1]}."
-        )
 
 
 def _host(points: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:

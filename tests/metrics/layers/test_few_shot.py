@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestCentroid
 
 from genjax.errors import InvalidInputError
 from genjax.metrics.layers import few_shot
@@ -19,28 +18,6 @@ def _problem(seed=0, total=200, dimensions=6, classes=5, apart=1.0):
     centres = apart * rng.normal(size=(classes, dimensions))
     points = rng.normal(size=(total, dimensions)) + centres[labels]
     return points.astype(np.float32), labels
-
-
-def test_nearest_class_mean_is_that_of_scikit_learn():
-    points, labels = _problem()
-    tests, truth = _problem(0, 400)
-    expected = NearestCentroid().fit(points, labels).score(tests, truth)
-    of = partial(few_shot.nearest_class_mean, num_classes=5)
-    assert float(of(points, labels, tests, truth)) == pytest.approx(expected)
-    assert float(jax.jit(of)(points, labels, tests, truth)) == pytest.approx(expected)
-    stacked = [jnp.stack([jnp.asarray(part)] * 2) for part in (points, labels, tests, truth)]
-    np.testing.assert_allclose(jax.vmap(of)(*stacked), expected, rtol=1e-6)
-
-
-def test_nearest_class_mean_with_absent_classes_ties_and_equal_points():
-    points = np.array([[0.0], [0.0], [2.0], [2.0]], np.float32)
-    labels = np.array([1, 1, 3, 3])
-    tests = np.array([[1.0], [0.9], [1.1]], np.float32)
-    found = few_shot.nearest_mean_predictions(points, labels, tests, num_classes=6)
-    assert found.tolist() == [1, 1, 3]
-    same = np.full((4, 1), 0.1, np.float32)
-    accuracy = few_shot.nearest_class_mean(same, labels, tests, np.ones(3, int), num_classes=6)
-    assert np.isnan(accuracy)
 
 
 @pytest.mark.parametrize("classifier", ["nearest_mean", "ridge"])

@@ -146,8 +146,11 @@ def test_leep_refuses_what_are_no_probabilities():
 @pytest.mark.parametrize("covariance", ["diag", "full"])
 def test_nleep_is_leep_of_the_mixture_of_scikit_learn(covariance):
     points, labels = _problem(0, 150)
+    single = transfer.mixture_leep(points, labels, components=6, covariance=covariance, seed=4)
+    points = points.astype(np.float64)
     found = transfer.mixture_leep(points, labels, components=6, covariance=covariance, seed=4)
-    reduced = PCA(0.8, svd_solver="full").fit_transform(points.astype(np.float64))
+    assert single.score == pytest.approx(found.score, rel=1e-2)
+    reduced = PCA(0.8, svd_solver="full").fit_transform(points)
     mixture = GaussianMixture(6, covariance_type=covariance, random_state=4).fit(reduced)
     posteriors = mixture.predict_proba(reduced)
     with jax.enable_x64(True):
