@@ -114,7 +114,7 @@ def test_perfect_collapse_is_exact():
     points = 3 * np.eye(CLASSES, 9, dtype=np.float32)[labels]
     for score in SCORES:  # but for the square of single precision's rounding
         found = float(score(points, labels, num_classes=CLASSES))
-        assert found == pytest.approx(0, abs=np.finfo(np.float32).eps ** 2)
+        assert found == pytest.approx(0, abs=float(np.finfo(np.float32).eps) ** 2)
     geometry = collapse.mean_geometry(points, labels, num_classes=CLASSES)
     np.testing.assert_allclose(geometry, 0, atol=1e-6)
     rows = 0.2 * (np.eye(CLASSES, 9) - np.eye(CLASSES, 9).mean(axis=0, keepdims=True))
