@@ -5,8 +5,9 @@ STAMP := .venv/.installed
 
 .PHONY: benchmark test lint bench nightly clean
 
-benchmark: $(STAMP)  ## the main job: train, measure, report; three to four minutes cold on 2 cores
+benchmark: $(STAMP)  ## the main job: train, measure, report; then the layers; LAYERS_TIME on 2 cores
 	$(BIN)/python -m experiments.benchmark
+	$(BIN)/python -m experiments.layers
 
 test: $(STAMP)  ## all tests but the slow ones, file by file in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -22,6 +23,9 @@ bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/python benchmarks/accuracy.py --output=results/bench_accuracy.json
 	$(BIN)/python benchmarks/relations.py --output=results/bench_relations.json
 	$(BIN)/python benchmarks/measures.py --output=results/bench_measures.json
+	$(BIN)/python benchmarks/clustering.py --output=results/bench_clustering.json
+	$(BIN)/python benchmarks/neighbours.py --output=results/bench_neighbours.json
+	$(BIN)/python benchmarks/layers.py --output=results/bench_layers.json
 	if [ -n "$$GENJAX_DATA_DIR" ]; then \
 	  $(BIN)/python benchmarks/evaluation.py --output=results/bench_evaluation.json; fi
 

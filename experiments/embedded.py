@@ -1,9 +1,11 @@
 """Embeddings that somebody else made: every layer of an npz file, scored."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import pathlib
 import sys
+import threading
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ import jax
 import numpy as np
 import pandas as pd
 from absl import flags
+from threadpoolctl import threadpool_limits
 
 from experiments import commandline, relating
 from genjax import errors, report
@@ -111,23 +114,34 @@ def measure_file() -> None:
 
 def _scored(stored, asked: _Asked, output: OutputFolder, mark: str) -> pd.DataFrame:
     """Return one row per layer, readout, normalisation, set of examples and metric."""
-    parts = []
-    with report.terminal.progress("layers", unit="layers") as advance:
-        for place, (layer, activation) in enumerate(stored.layers.items()):
-            advance(place, len(stored.layers), layer)
-            name = f"measured/{place:03d}"
-            table = output.read_parquet(name) if output.exists(f"{name}.parquet") else None
-            if FLAGS.overwrite or table is None or set(table["mark"]) != {mark}:
-                rows = [
-                    row
-                    for readout, how, points in _points(activation, asked)
-                    for row in _rows(points, stored, asked, layer, readout, how)
-                ]
-                table = pd.DataFrame(rows).assign(mark=mark)
-                output.write_parquet(name, table)
-            parts.append(table.drop(columns="mark"))
-        advance(len(stored.layers), len(stored.layers), "done")
-    return pd.concat(parts, ignore_index=True)
+    lock, done = threading.Lock(), 0
+
+    def one(job: tuple[int, str]) -> pd.DataFrame:
+        nonlocal done
+        place, layer = job
+        name = f"measured/{place:03d}"
+        table = output.read_parquet(name) if output.exists(f"{name}.parquet") else None
+        if FLAGS.overwrite or table is None or set(table["mark"]) != {mark}:
+            rows = [
+                row
+                for readout, how, points in _points(stored.layers[layer], asked)
+                for row in _rows(points, stored, asked, layer, readout, how)
+            ]
+            table = pd.DataFrame(rows).assign(mark=mark)
+            output.write_parquet(name, table)
+        with lock:
+            done += 1
+            advance(done, len(stored.layers), layer)
+        return table.drop(columns="mark")
+
+    # One layer per core: threads of BLAS would wait for each other more than they compute.
+    with (
+        report.terminal.progress("layers", unit="layers") as advance,
+        threadpool_limits(1),
+        concurrent.futures.ThreadPoolExecutor(len(jax.devices())) as pool,
+    ):
+        advance(0, len(stored.layers), "measuring")
+        return pd.concat(list(pool.map(one, enumerate(stored.layers))), ignore_index=True)
 
 
 def _points(activation: np.ndarray, asked: _Asked):

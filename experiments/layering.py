@@ -1,12 +1,15 @@
 """Every layer of every network measured on classes it was never trained on; saves as it goes."""
 
+import concurrent.futures
 import dataclasses
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from experiments.unseen import Split
 from genjax import report
@@ -61,23 +64,38 @@ def measured(
         output: where it is saved, network by network.
         mark: identifies the run.
     """
-    parts: dict[str, list[pd.DataFrame]] = {kind: [] for kind in _KINDS}
-    total = sum(len(g.seeds) for p in populations for g in p.groups)
-    done = 0
-    with report.terminal.progress("layers", unit="networks") as advance:
-        for place, (split, population) in enumerate(zip(drawn, populations, strict=True)):
-            for network in _networks(place, population):
-                name = f"measured/{place:03d}_{network.identity['network']}"
-                tables = _restored(output, name, mark)
-                if tables is None:
-                    tables = _measure(config, split, network, place)
-                    for kind, table in tables.items():
-                        output.write_parquet(f"{name}_{kind}", table.assign(mark=mark))
-                for kind, table in tables.items():
-                    parts[kind].append(table)
-                done += 1
-                advance(done, total, network.identity["model"])
-    rows, draws, halves = (pd.concat(parts[kind], ignore_index=True) for kind in _KINDS)
+    jobs = [
+        (place, split, network)
+        for place, (split, population) in enumerate(zip(drawn, populations, strict=True))
+        for network in _networks(place, population)
+    ]
+    lock, done = threading.Lock(), 0
+
+    def one(job: tuple[int, Split, _Network]) -> dict[str, pd.DataFrame]:
+        nonlocal done
+        place, split, network = job
+        name = f"measured/{place:03d}_{network.identity['network']}"
+        tables = _restored(output, name, mark)
+        if tables is None:
+            tables = _measure(config, split, network, place)
+            for kind, table in tables.items():
+                output.write_parquet(f"{name}_{kind}", table.assign(mark=mark))
+        with lock:
+            done += 1
+            advance(done, len(jobs), network.identity["model"])
+        return tables
+
+    # One network per core: threads of BLAS would wait for each other more than they compute.
+    with (
+        report.terminal.progress("layers", unit="networks") as advance,
+        threadpool_limits(1),
+        concurrent.futures.ThreadPoolExecutor(len(jax.devices())) as pool,
+    ):
+        advance(0, len(jobs), "measuring")
+        found = list(pool.map(one, jobs))
+    rows, draws, halves = (
+        pd.concat([tables[kind] for tables in found], ignore_index=True) for kind in _KINDS
+    )
     return Tables(rows, draws, halves)
 
 

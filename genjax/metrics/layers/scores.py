@@ -30,8 +30,8 @@ from genjax.metrics.layers.embeddings import Flags, flags
 from genjax.metrics.layers.measured import Measured, Task
 from genjax.metrics.layers.score_families import FAMILIES
 
-Plain = dict[str, Callable[[Any, Any, int], Any]]
-"""Functions of points, labels and the number of classes, by name."""
+Plain = Callable[[Any, Any, int, list[str]], dict[str, Any]]
+"""Scores of points and labels, with the number of classes, by the names that are wanted."""
 _PAIRS = 2.5e7
 """Points squared beyond which no score of all pairs is computed again for its interval."""
 
@@ -109,7 +109,8 @@ def _left_out(task: Task, scores: Plain, wanted: list[str], pairs: bool) -> list
     """
 
     def compute(points, labels):
-        return {name: float(scores[name](points, labels, task.classes)) for name in wanted}
+        found = scores(points, labels, task.classes, wanted)
+        return {name: float(value) for name, value in found.items()}
 
     values = compute(task.points, task.labels)
     count, groups = len(task.labels), task.settings.groups
@@ -130,49 +131,51 @@ def _left_out(task: Task, scores: Plain, wanted: list[str], pairs: bool) -> list
     return rows
 
 
-_LATEST: list[tuple[Any, Any]] = []
+def _each(**functions: Callable[[Any, Any, int], Any]) -> Plain:
+    """Return a family of scores that share nothing."""
+    return lambda points, labels, classes, wanted: {
+        name: functions[name](points, labels, classes) for name in wanted
+    }
 
 
-def _squared(points: Any) -> Any:
-    """Return the squared singular values of points, once for all scores that read them."""
-    if not _LATEST or _LATEST[0][0] is not points:
-        _LATEST[:] = [(points, spectra.squared_singular_values(points, centred=False))]
-    return _LATEST[0][1]
+def _spectrum(points: Any, labels: Any, classes: int, wanted: list[str]) -> dict[str, Any]:
+    found = {}
+    if "alpha_req" in wanted:
+        found["alpha_req"] = spectra.alpha_req(points)
+    if {"rankme", "matrix_entropy"} & set(wanted):
+        squared = spectra.squared_singular_values(points, centred=False)
+        found["rankme"] = spectra.rankme(points, squared=squared)
+        found["matrix_entropy"] = spectra.matrix_entropy(points, squared=squared)
+    return {name: found[name] for name in wanted}
 
 
 _PLAIN: dict[str, Plain] = {
-    "silhouette": {
-        "silhouette": lambda p, y, c: silhouette.silhouette(p, y, num_classes=c).mean,
-    },
-    "gdv": {"gdv": lambda p, y, c: discrimination.discrimination_value(p, y, num_classes=c)},
-    "collapse": {
-        "cdnv": lambda p, y, c: collapse.class_distance_variance(p, y, num_classes=c),
-        "nc1": lambda p, y, c: collapse.within_class_variability(p, y, num_classes=c),
-        "nc1_trace_ratio": lambda p, y, c: collapse.trace_ratio(p, y, num_classes=c),
-        "nc2_norm_variation": lambda p, y, c: (
+    "silhouette": _each(silhouette=lambda p, y, c: silhouette.silhouette(p, y, num_classes=c).mean),
+    "gdv": _each(gdv=lambda p, y, c: discrimination.discrimination_value(p, y, num_classes=c)),
+    "collapse": _each(
+        cdnv=lambda p, y, c: collapse.class_distance_variance(p, y, num_classes=c),
+        nc1=lambda p, y, c: collapse.within_class_variability(p, y, num_classes=c),
+        nc1_trace_ratio=lambda p, y, c: collapse.trace_ratio(p, y, num_classes=c),
+        nc2_norm_variation=lambda p, y, c: (
             collapse.mean_geometry(p, y, num_classes=c).norm_variation
         ),
-        "nc2_simplex_distance": lambda p, y, c: (
+        nc2_simplex_distance=lambda p, y, c: (
             collapse.mean_geometry(p, y, num_classes=c).simplex_distance
         ),
-        "ncc_error": lambda p, y, c: collapse.nearest_mean_error(p, y, num_classes=c),
-    },
-    "alignment": {
-        "label_cka": lambda p, y, c: similarity.label_cka(p, y),
-        "label_cka_unbiased": lambda p, y, c: similarity.label_cka(p, y, unbiased=True),
-    },
-    "evidence": {"logme": lambda p, y, c: transfer.log_maximum_evidence(p, y, num_classes=c)},
-    "h_score": {"h_score": lambda p, y, c: transfer.h_score(p, y)},
-    "mixture": {"nleep": lambda p, y, c: transfer.mixture_leep(p, y).score},
-    "discriminant_rank": {"lidar": lambda p, y, c: spectra.lidar(p, y)},
-    "spectrum": {
-        "rankme": lambda p, y, c: spectra.rankme(p, squared=_squared(p)),
-        "alpha_req": lambda p, y, c: spectra.alpha_req(p),
-        "matrix_entropy": lambda p, y, c: spectra.matrix_entropy(p, squared=_squared(p)),
-    },
-    "dimension": {"two_nn": lambda p, y, c: dimension.two_nn(p).likelihood},
-    "diffusion": {
-        "diffusion_spectral_entropy": lambda p, y, c: dimension.diffusion_spectral_entropy(p),
-    },
+        ncc_error=lambda p, y, c: collapse.nearest_mean_error(p, y, num_classes=c),
+    ),
+    "alignment": _each(
+        label_cka=lambda p, y, c: similarity.label_cka(p, y),
+        label_cka_unbiased=lambda p, y, c: similarity.label_cka(p, y, unbiased=True),
+    ),
+    "evidence": _each(logme=lambda p, y, c: transfer.log_maximum_evidence(p, y, num_classes=c)),
+    "h_score": _each(h_score=lambda p, y, c: transfer.h_score(p, y)),
+    "mixture": _each(nleep=lambda p, y, c: transfer.mixture_leep(p, y).score),
+    "discriminant_rank": _each(lidar=lambda p, y, c: spectra.lidar(p, y)),
+    "spectrum": _spectrum,
+    "dimension": _each(two_nn=lambda p, y, c: dimension.two_nn(p).likelihood),
+    "diffusion": _each(
+        diffusion_spectral_entropy=lambda p, y, c: dimension.diffusion_spectral_entropy(p)
+    ),
 }
 _OF_PAIRS = ("silhouette", "gdv", "dimension", "diffusion", "mixture")
