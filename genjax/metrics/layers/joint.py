@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from genjax.errors import InvalidInputError
-from genjax.metrics.layers import category_discovery, few_shot, folds, open_set
+from genjax.metrics.layers import category_discovery, class_means, folds, open_set
 from genjax.metrics.layers.catalogue import Settings
 from genjax.metrics.layers.checks import check_points
 from genjax.metrics.layers.measured import Measured
@@ -89,7 +89,7 @@ def _told_apart(points, codes, seen, labelled, settings: Settings) -> list[Measu
     old = np.unique(codes[labelled], return_inverse=True)[1]
     known, query = points[labelled], seen & ~labelled
     centre = known.mean(axis=0)
-    nearest = few_shot.nearest_mean_predictions(
+    nearest = class_means.nearest_mean_predictions(
         known - centre, old, points[query] - centre, num_classes=int(old.max()) + 1
     )
     names = np.unique(codes[labelled])

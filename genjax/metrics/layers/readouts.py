@@ -177,7 +177,9 @@ def project(points: Float[Any, "N D"], fitted: Whitening) -> Float[Array, "N k"]
         >>> project(jnp.ones((1, 2)), fitted).tolist()
         [[0.0, 0.0]]
     """
-    return jnp.matmul(jnp.asarray(points) - fitted.mean[None], fitted.projection, precision="highest")
+    return jnp.matmul(
+        jnp.asarray(points) - fitted.mean[None], fitted.projection, precision="highest"
+    )
 
 
 def normalise(points: Float[Any, "N D"], normalisation: str) -> Float[Array, "N D"]:

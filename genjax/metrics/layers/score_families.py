@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from genjax.metrics.layers import (
+    class_means,
     clustering,
     contingency,
     contingency_draws,
@@ -170,7 +171,7 @@ def _nearest_mean(task: Task, wanted: list[str]) -> list[Measured]:
     train, test = parts
     # About a common centre, as float32 needs it.
     points = task.points - task.points[train].mean(axis=0)
-    predictions = few_shot.nearest_mean_predictions(
+    predictions = class_means.nearest_mean_predictions(
         points[train], task.labels[train], points[test], num_classes=task.classes
     )
     right = np.asarray(predictions) == task.labels[test]
