@@ -37,6 +37,12 @@ def define_flags() -> None:
     flags.DEFINE_list("normalisations", ["raw"], "With --embeddings: raw, l2, zscore.")
     flags.DEFINE_bool("class_token", False, "With --embeddings: the first token is one.")
     flags.DEFINE_integer("clusters", 0, "With --embeddings: of k-means; 0: one per class.", 0)
+    flags.DEFINE_integer(
+        "seen_clusters",
+        0,
+        "With --embeddings: the same for seen classes (95 in the paper's code).",
+        0,
+    )
     flags.DEFINE_integer("seed", None, "With --embeddings: of everything random.", 0)
     flags.DEFINE_integer("draws", 200, "With --embeddings: bootstrap samples; 0: no intervals.", 0)
 
@@ -75,6 +81,7 @@ class _Asked:
             "normalisations": list(FLAGS.normalisations),
             "preset": FLAGS.preset,
             "class_token": FLAGS.class_token,
+            "seen_clusters": FLAGS.seen_clusters,
             "settings": {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in dataclasses.asdict(self.settings).items()
@@ -86,6 +93,7 @@ def measure_file() -> None:
     """Score every layer of a file; write layers.csv, a figure and a page."""
     begun, asked = relating.begin(), _Asked()
     stored = embeddings.load(FLAGS.embeddings)
+    _check_readouts(stored, asked)
     path = pathlib.Path(FLAGS.embeddings).expanduser()
     with path.open("rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -122,11 +130,12 @@ def _scored(stored, asked: _Asked, output: OutputFolder, mark: str) -> pd.DataFr
         name = f"measured/{place:03d}"
         table = output.read_parquet(name) if output.exists(f"{name}.parquet") else None
         if FLAGS.overwrite or table is None or set(table["mark"]) != {mark}:
-            rows = [
-                row
-                for readout, how, points in _points(stored.layers[layer], asked)
-                for row in _rows(points, stored, asked, layer, readout, how)
-            ]
+            with threadpool_limits(1):  # of OpenMP it holds for the thread that asks
+                rows = [
+                    row
+                    for readout, how, points in _points(stored.layers[layer], asked)
+                    for row in _rows(points, stored, asked, layer, readout, how)
+                ]
             table = pd.DataFrame(rows).assign(mark=mark)
             output.write_parquet(name, table)
         with lock:
@@ -146,18 +155,33 @@ def _scored(stored, asked: _Asked, output: OutputFolder, mark: str) -> pd.DataFr
 
 def _points(activation: np.ndarray, asked: _Asked):
     """Yield (readout, normalisation, points) of a layer."""
-    allowed = readouts.applicable(activation.shape, class_token=FLAGS.class_token)
-    default = "class_token" if FLAGS.class_token else "mean"
-    chosen = asked.readouts or ((default,) if default in allowed else ("flatten",))
-    # A vector has nothing to choose: it is read as it is.
-    kept = [readout for readout in chosen if readout in allowed] or ["flatten"]
-    for readout in kept:
-        points = readouts.read(
-            activation, readout, class_token=FLAGS.class_token,
-            key=jax.random.key(asked.settings.seed),
-        )  # fmt: skip
+    tokens = FLAGS.class_token and activation.ndim == 3
+    default = "class_token" if tokens else "mean" if activation.ndim > 2 else "flatten"
+    allowed = readouts.applicable(activation.shape, class_token=tokens)
+    # A vector has no places to choose from: it is read as it is.
+    chosen = [r for r in asked.readouts or (default,) if r in allowed]
+    for readout in chosen or ["flatten"]:
         for how in FLAGS.normalisations:
-            yield readout, how, np.asarray(readouts.normalise(points, how))
+            with jax.enable_x64(activation.dtype == np.float64):  # files keep their digits
+                key = jax.random.key(asked.settings.seed)
+                points = readouts.read(activation, readout, class_token=tokens, key=key)
+                read = np.asarray(readouts.normalise(points, how))
+            yield readout, how, read
+
+
+def _check_readouts(stored: Any, asked: _Asked) -> None:
+    """Refuse readouts that tokens or maps of the file do not have."""
+    for layer, activation in stored.layers.items():
+        if activation.ndim == 2 or not asked.readouts:
+            continue
+        tokens = FLAGS.class_token and activation.ndim == 3
+        allowed = readouts.applicable(activation.shape, class_token=tokens)
+        missing = [readout for readout in asked.readouts if readout not in allowed]
+        if missing:
+            raise errors.InvalidInputError(
+                f"readouts: layer '{layer}' of shape {activation.shape} has no {missing[0]}; it "
+                f"has {', '.join(allowed)} (--class_token says that the first token is one)."
+            )
 
 
 def _rows(points, stored, asked: _Asked, layer: str, readout: str, how: str):
@@ -167,10 +191,12 @@ def _rows(points, stored, asked: _Asked, layer: str, readout: str, how: str):
     if stored.seen is not None:
         sets = {"unseen": ~stored.seen, "seen": stored.seen}
     for examples, kept in sets.items():
+        settings = asked.settings
+        if examples == "seen" and FLAGS.seen_clusters:
+            settings = dataclasses.replace(settings, clusters=FLAGS.seen_clusters)
         found = layers.measure(
-            points[kept], stored.labels[kept], asked.metrics, asked.settings,
-            keep_constant=asked.paper,
-        )  # fmt: skip
+            points[kept], stored.labels[kept], asked.metrics, settings, keep_constant=asked.paper
+        )
         yield from (_row(one, layer, readout, how, examples) for one in found)
     if stored.seen is not None and not embeddings.flags(points).constant:
         found = layers.measure_joint(points, stored.labels, stored.seen, asked.settings)

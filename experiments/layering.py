@@ -77,7 +77,8 @@ def measured(
         name = f"measured/{place:03d}_{network.identity['network']}"
         tables = _restored(output, name, mark)
         if tables is None:
-            tables = _measure(config, split, network, place)
+            with threadpool_limits(1):  # of OpenMP it holds for the thread that asks
+                tables = _measure(config, split, network, place)
             for kind, table in tables.items():
                 output.write_parquet(f"{name}_{kind}", table.assign(mark=mark))
         with lock:
@@ -125,7 +126,7 @@ def _restored(output: OutputFolder, name: str, mark: str) -> dict[str, pd.DataFr
         if not output.exists(f"{name}_{kind}.parquet"):
             return None
         table = output.read_parquet(f"{name}_{kind}")
-        if "mark" not in table or set(table["mark"]) - {mark}:
+        if "mark" not in table or set(table["mark"]) != {mark}:
             return None
         found[kind] = table.drop(columns="mark")
     return found

@@ -6,6 +6,7 @@ it, how much does the readout decide, and can the best layer be known beforehand
 
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import sklearn.manifold
@@ -13,7 +14,7 @@ from absl import flags
 
 from experiments import commandline, configuration, embedded, fields, layering, relating, unseen
 from experiments.configs import layers as layers_config
-from genjax import report
+from genjax import errors, report
 from genjax.metrics.layers import extract, select, truncations
 from genjax.report import layers as answering
 from genjax.report import layers_page
@@ -38,8 +39,7 @@ def main() -> None:
     config, begun = FLAGS.config, relating.begin()
     plain = configuration.as_plain(config)
     fields.check_names(config, layers_config.get_config())
-    for group in (config.scores.names, config.scores.selectors):
-        select(tuple(group))
+    _check(config)
     drawn = unseen.prepare(config)
     output = OutputFolder(FLAGS.output or f"results/{config.name}")
     if not FLAGS.overwrite and output.prepare(plain) == "complete":
@@ -48,7 +48,9 @@ def main() -> None:
     if FLAGS.overwrite:
         output.prepare(plain, overwrite=True)
         unseen.forget(output)
-    fingerprint = " ".join(split.train.fingerprint for split in drawn)
+    fingerprint = " ".join(
+        part.fingerprint for split in drawn for part in (split.train, split.seen, split.unseen)
+    )
     card = {
         "data_fingerprint": fingerprint,
         "seeds": list(range(config.sweep.seeds)),
@@ -70,6 +72,30 @@ def main() -> None:
     )  # fmt: skip
     written["run card"] = output.write_run_card(done)
     tell(layers_page.conclusions(found), found, written)
+
+
+def _check(config: Any) -> None:
+    """Refuse scores that the page cannot be made of, before anything is trained."""
+    layering.settings_of(config)
+    chosen = {score.name for score in select(tuple(config.scores.names))}
+    select(tuple(config.scores.selectors))
+    missing = [name for name in answering.JUDGED if name not in chosen]
+    if missing:
+        raise errors.InvalidInputError(
+            f"scores.names: {', '.join(missing)} not found among {', '.join(sorted(chosen))}; "
+            f"layers are judged by {', '.join(answering.JUDGED)}."
+        )
+    if config.scores.halvings < 1 or config.scores.readouts < 0:
+        raise errors.InvalidInputError(
+            f"scores.halvings and scores.readouts: found {config.scores.halvings} and "
+            f"{config.scores.readouts}; allowed are numbers from 1 and from 0."
+        )
+    several = [name for name, values in config.sweep.hyper.items() if len(values) > 1]
+    if several:
+        raise errors.InvalidInputError(
+            f"sweep.hyper.{several[0]}: found {tuple(config.sweep.hyper[several[0]])}; one setting "
+            "is needed, since networks of a model differ in seed and split alone."
+        )
 
 
 def tell(sentences, found: answering.Answers, written) -> None:

@@ -51,9 +51,9 @@ def prepare(config: Any) -> list[Split]:
     """
     examples = _pooled(config)
     unseen = config.data.unseen_classes
-    if not 2 <= unseen <= examples.num_classes - 2:
+    if not 4 <= unseen <= examples.num_classes - 2:  # halves of them have classes to separate
         raise errors.SplitError(
-            f"data.unseen_classes: found {unseen}; allowed are 2 to {examples.num_classes - 2} of "
+            f"data.unseen_classes: found {unseen}; allowed are 4 to {examples.num_classes - 2} of "
             f"the {examples.num_classes} classes."
         )
     if not 0 < config.data.test_share < 1 or config.data.splits < 1:

@@ -8,14 +8,14 @@ import pandas as pd
 
 from genjax.metrics.layers import SCORES
 from genjax.report import figures_layers, page, terminal
-from genjax.report.layers import groups, of
+from genjax.report.layers import groups
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, join
 from genjax.report.storage import OutputFolder
 
 PAGE = "report.html"
 MOST_PANELS = 6
-_LARGER = {score.name: score.larger_is_better for score in SCORES}
+_SCORES = {score.name: score for score in SCORES}
 
 
 def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, float, str]]:
@@ -35,8 +35,9 @@ def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, 
         own = own[np.isfinite(own["value"])]
         if not len(own):
             continue
-        smaller = str(metric).startswith("fpr95") or not _LARGER.get(str(metric), True)
-        row = own.loc[own["value"].idxmin() if smaller else own["value"].idxmax()]
+        score = _SCORES.get(metric)
+        good = own["value"] if score is None else score.goodness(own["value"])
+        row = own.loc[(-good if metric.startswith("fpr95") else good).idxmax()]
         found.append(
             (
                 str(examples), str(metric), str(row["layer"]), float(row["value"]),
@@ -53,7 +54,8 @@ def conclusions(table: pd.DataFrame) -> list[str]:
         table: as `layers.csv`.
     """
     sentences = []
-    for examples, own in groups(pd.DataFrame(best_layers(table)), 0):
+    best = best_layers(table)
+    for examples, own in groups(pd.DataFrame(best), 0) if best else []:
         parts = [
             f"{row[2]} by {row[1]} ({bracket(row[3], row[4], row[5])})"
             for row in own.itertuples(index=False)
@@ -74,8 +76,9 @@ def write(output: OutputFolder, table: pd.DataFrame, card: Mapping[str, Any]) ->
         table: one row per layer, readout, normalisation, set of examples and metric.
         card: of the run.
     """
-    first = table.iloc[0]
-    shown = of(table, **{c: first[c] for c in ("readout", "normalisation", "examples")})
+    # Under the first readout and normalisation of every layer: vectors have another than maps.
+    first = table.drop_duplicates("layer")[["layer", "readout", "normalisation", "examples"]]
+    shown: Any = table.merge(first)
     metrics = list(dict.fromkeys(shown["metric"]))[:MOST_PANELS]
     shown = shown[shown["metric"].isin(metrics)]
     caption = "Scores of every layer; lines are intervals over examples."

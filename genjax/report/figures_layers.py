@@ -37,7 +37,7 @@ def depth(curves: Any, *, narrow: bool = False) -> Figure | None:
         for family in families:
             line = own[own["family"] == family].sort_values("place")
             look = looks[family]
-            panel.plot(line["place"], line["value"], color=look.color, marker=look.marker, ms=4)
+            panel.plot(line["place"], line["value"], color=look.color, marker=look.marker, ms=3)
             panel.fill_between(
                 line["place"], line["low"], line["high"], color=look.color, alpha=0.18
             )

@@ -4,14 +4,14 @@ Networks of one model differ in their seed and in the classes that they never sa
 units of every interval. Models are what a rank correlation with accuracy is over.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from genjax.metrics.layers import catalogue, selection
+from genjax.metrics.layers import catalogue, model_ranks, selection
 from genjax.metrics.layers.selection import BestLayer, Estimate, Nested, Picked
+from genjax.training import segment
 
 JUDGED = ("nmi", "corrected_purity", "r_precision", "ridge_probe")
 """Scores that layers are judged by: the paper's three, and the one that needs no k."""
@@ -19,6 +19,9 @@ HALVED = ("nmi", "r_precision", "ridge_probe")
 """Of these, on halves of the unseen classes: purity at a fixed k means another thing there."""
 CHEAP = ("nmi", "r_precision", "nearest_class_mean")
 """Scores by which readouts are compared."""
+
+
+DIVERGED = segment.STATUS_NAMES[segment.DIVERGED]
 
 
 class Tables(NamedTuple):
@@ -38,6 +41,9 @@ class Tables(NamedTuple):
 class Answers(NamedTuple):
     """What the tables say, by metric where there are several.
 
+    A unit is a split, a draw of the unseen classes: networks of one model and split are averaged,
+    since they share their examples.
+
     Attributes:
         best: (metric, model) -> which layer is best.
         nested: metric -> what choosing on half of the unseen classes gains over the last layer.
@@ -45,7 +51,9 @@ class Answers(NamedTuple):
         agreement: metric -> how accuracy and score agree over models; None for fewer than four.
         readouts: one row per metric: ranges over readouts, normalisations and layers.
         picked: one row per selector and metric.
-        baselines: metric -> shares of networks whose best layer beats pixels, and the start.
+        baselines: metric -> by how much the best layer lies above pixels, and above the best one of
+            the start.
+        diverged: networks that were left out because their training diverged.
     """
 
     best: dict[tuple[str, str], BestLayer]
@@ -55,6 +63,7 @@ class Answers(NamedTuple):
     readouts: pd.DataFrame
     picked: pd.DataFrame
     baselines: dict[str, tuple[Estimate, Estimate]]
+    diverged: int
 
 
 def of(rows: pd.DataFrame, **wanted: Any) -> Any:
@@ -88,10 +97,12 @@ def answers(tables: Tables, *, level: float = 0.95, seed: int = 0) -> Answers:
         level: of all intervals.
         seed: of resampling.
     """
-    unseen = of(tables.rows, on="unseen", source="trained")
+    diverged = of(tables.rows, status=DIVERGED)
+    rows, draws, halves = (_alive(table) for table in tables)
+    unseen = of(rows, on="unseen", source="trained")
     models = _models(unseen, level)
     agreement = {
-        metric: selection.rank_of_models(
+        metric: model_ranks.rank_of_models(
             own["accuracy"].to_numpy(), own["score"].to_numpy(), level=level, seed=seed
         )
         if len(own) >= 4
@@ -99,25 +110,48 @@ def answers(tables: Tables, *, level: float = 0.95, seed: int = 0) -> Answers:
         for metric, own in groups(models, "metric")
     }
     return Answers(
-        _best(tables.draws, level, seed),
-        {metric: _nested(own, level) for metric, own in groups(tables.halves, "metric")},
+        _best(draws, level, seed),
+        {metric: _nested(own, level) for metric, own in groups(halves, "metric")},
         models,
         {str(metric): found for metric, found in agreement.items()},
-        _readouts(of(tables.rows, on="readouts")),
-        _picked(tables.rows, level),
-        {metric: _baselines(tables.rows, metric, level) for metric in JUDGED},
+        _readouts(of(rows, on="readouts", source="trained")),
+        _picked(rows, level),
+        {metric: _baselines(rows, metric, level) for metric in JUDGED},
+        len(diverged.drop_duplicates(["split", "network"])),
     )
+
+
+def _alive(table: Any) -> Any:
+    return table[table["status"] != DIVERGED]
+
+
+def complete(cube: Any) -> Any:
+    """Return scores by unit and layer without what has no value.
+
+    A layer without a value in every unit (a class token before the first block, say) is left out,
+    then every unit that lacks another layer, so that all means are over the same units.
+
+    Example:
+        >>> complete(pd.DataFrame([[1.0, np.nan, 2.0], [3.0, np.nan, np.nan]])).to_numpy().tolist()
+        [[1.0, 2.0]]
+    """
+    return cube.dropna(axis=1, how="all").dropna(axis=0, how="any")
 
 
 def _best(draws: Any, level: float, seed: int) -> dict[tuple[str, str], BestLayer]:
     found = {}
     for (metric, model), own in groups(draws, ["metric", "model"]):
-        layers = list(dict.fromkeys(own.sort_values("place", kind="stable")["layer"]))
-        cube = own.pivot(index=["split", "seed"], columns=["draw", "layer"], values="value")
-        count = own["draw"].max() + 1
-        scores = np.stack([[cube[d, layer] for layer in layers] for d in range(count)])
-        # [draw, layer, unit] -> [unit, draw, layer]
-        scores = scores.transpose(2, 0, 1)
+        by_draw = own.pivot_table(
+            index=["split"], columns=["draw", "place"], values="value", dropna=False
+        )
+        estimates = complete(by_draw[0])
+        if not estimates.size:
+            continue
+        kept = by_draw.loc[estimates.index]
+        scores = np.stack(
+            [kept[draw][estimates.columns].to_numpy() for draw in range(own["draw"].max() + 1)],
+            axis=1,
+        )
         found[str(metric), str(model)] = selection.best_layer(
             scores, draws=1000, level=level, seed=seed
         )
@@ -126,29 +160,24 @@ def _best(draws: Any, level: float, seed: int) -> dict[tuple[str, str], BestLaye
 
 def _nested(halves: Any, level: float) -> Nested:
     """Choose the layer of every network on one half, judge it on the other, both ways."""
-    gains = {"gain": [], "ceiling": [], "last": []}
-    for _, own in groups(halves, ["model", "split", "seed"]):
+    rows = []
+    for (_, split, _), own in groups(halves, ["model", "split", "seed"]):
         cube = own.pivot(index=["halving", "side"], columns="place", values="value")
+        cube = cube.dropna(axis=1, how="all")
         scores = cube.to_numpy().reshape(-1, 2, cube.shape[1])
-        choosing = scores.reshape(1, -1, cube.shape[1])
-        judging = scores[:, ::-1].reshape(1, -1, cube.shape[1])
+        scores = scores[np.isfinite(scores).all(axis=(1, 2))]
+        if not scores.size:
+            continue
+        choosing = scores.reshape(1, -1, scores.shape[-1])
+        judging = scores[:, ::-1].reshape(1, -1, scores.shape[-1])
         one = selection.nested(choosing, judging, level=level)
-        for name, value in zip(gains, (one.gain.value, one.ceiling.value, one.last_chosen),
-                               strict=True):  # fmt: skip
-            gains[name].append(value)
-    units = halves.drop_duplicates(["model", "split", "seed"])["split"].to_numpy()
+        rows.append((split, one.gain.value, one.ceiling.value, one.last_chosen))
+    splits, gains, ceilings, last = np.array(rows).reshape(-1, 4).T
     return Nested(
-        _over_splits(gains["gain"], units, level),
-        _over_splits(gains["ceiling"], units, level),
-        float(np.mean(gains["last"])),
+        selection.mean_over_groups(gains, splits, level),
+        selection.mean_over_groups(ceilings, splits, level),
+        float(np.mean(last)) if len(last) else np.nan,
     )
-
-
-def _over_splits(values: Sequence[float], splits: Any, level: float) -> Estimate:
-    """Return a mean over networks; splits vary independently, networks of one split do not."""
-    by_split: Any = pd.Series(np.asarray(values, float)).groupby(splits)
-    means = by_split.mean().to_numpy()
-    return selection.mean_interval(means, level)
 
 
 def _models(unseen: Any, level: float) -> pd.DataFrame:
@@ -157,53 +186,58 @@ def _models(unseen: Any, level: float) -> pd.DataFrame:
     for (metric, model), own in groups(unseen, ["metric", "model"]):
         if metric not in JUDGED:
             continue
-        cube = own.pivot_table(index=["split", "seed"], columns="place", values="value")
-        if not cube.shape[1]:  # no layer has a value
+        cube = complete(own.pivot_table(index="split", columns="place", values="value"))
+        if not cube.size:  # no layer has a value
             continue
         best = cube.mean().idxmax()
         score = selection.mean_interval(cube[best].to_numpy(), level)
-        right = own.drop_duplicates(["split", "seed"])["seen_accuracy"].to_numpy()
-        accuracy = selection.mean_interval(right, level)
+        right = own.drop_duplicates(["split", "seed"]).groupby("split")["seen_accuracy"].mean()
+        accuracy = selection.mean_interval(right.to_numpy(), level)
         rows.append(
             {
                 "metric": metric, "model": model, "family": own["family"].iloc[0],
                 "accuracy": accuracy.value, "accuracy_low": accuracy.low,
                 "accuracy_high": accuracy.high, "score": score.value, "low": score.low,
-                "high": score.high, "best_place": best, "networks": len(cube),
+                "high": score.high, "best_place": best, "splits": len(cube),
                 "last": cube[cube.columns.max()].mean(),
             }
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["metric", "model"])
 
 
 def _readouts(rows: Any) -> pd.DataFrame:
     """Return how far apart scores are over readouts, normalisations and layers, mean per network.
 
-    Ranges are over what applies: readouts of a layer with places, raw; normalisations of the
-    default readout; layers under the default readout, raw.
+    Of networks that have layers with places. Readouts: those of such a layer, raw. Normalisations:
+    of every layer under its default readout. Layers: under their default readouts, raw.
     """
     found = []
     for metric, own in groups(rows, "metric"):
         ranges: dict[str, list[float]] = {"readouts": [], "normalisations": [], "layers": []}
         for _, network in groups(own, ["model", "split", "seed"]):
-            raw = of(network, normalisation="raw")
-            default = network[network["readout"].map(_default(network))]
-            for _, layer in groups(raw, "layer"):
-                if len(layer) > 3:  # a vector has no places to read
+            if not (network["readout"] == "mean").any():
+                continue
+            default = _under_default(network)
+            for _, layer in groups(of(network, normalisation="raw"), "layer"):
+                if (layer["readout"] == "mean").any():
                     ranges["readouts"].append(_range(layer["value"]))
             ranges["normalisations"] += [
                 _range(layer["value"]) for _, layer in groups(default, "layer")
             ]
             ranges["layers"].append(_range(of(default, normalisation="raw")["value"]))
-        found.append(
-            {"metric": metric, **{k: np.mean(v) if v else np.nan for k, v in ranges.items()}}
-        )
+        means = {
+            kind: float(np.nanmean(each)) if np.isfinite(each).any() else np.nan
+            for kind, each in ranges.items()
+        }
+        found.append({"metric": metric, **means})
     return pd.DataFrame(found, columns=["metric", "readouts", "normalisations", "layers"])
 
 
-def _default(network: Any) -> Callable[[str], bool]:
-    places = (network["readout"] == "mean").any()
-    return lambda readout: readout == ("mean" if places else "flatten")
+def _under_default(network: Any) -> Any:
+    """Return the rows of every layer under its default readout."""
+    places = set(network[network["readout"] == "mean"]["layer"])
+    default = np.where(network["layer"].isin(places), "mean", "flatten")
+    return network[network["readout"] == default]
 
 
 def _range(values: Any) -> float:
@@ -212,44 +246,42 @@ def _range(values: Any) -> float:
     return float(np.ptp(values)) if len(values) else np.nan
 
 
-def _picked(rows: pd.DataFrame, level: float) -> pd.DataFrame:
+def _picked(rows: Any, level: float) -> pd.DataFrame:
     """Return how well scores of seen classes, and scores without labels, pick the best layer."""
     trained = of(rows, source="trained", normalisation="raw")
     targets = of(trained, on="unseen")
     found = []
     for on in ("seen", "unseen_without_labels"):
         for selector, own in groups(of(trained, on=on), "metric"):
-            sign = 1 if catalogue.by_name(str(selector)).larger_is_better else -1
+            own = own.assign(value=catalogue.by_name(selector).goodness(own["value"]))
             for metric in JUDGED:
-                one = _pick(own, of(targets, metric=metric), sign, level)
-                found.append(
-                    {"selector": selector, "on": on, "metric": metric, **one._asdict()}
-                )  # fmt: skip
+                one = _pick(own, of(targets, metric=metric), level)
+                found.append({"selector": selector, "on": on, "metric": metric, **one._asdict()})
     columns = ["selector", "on", "metric", *Picked._fields]
     return pd.DataFrame(found, columns=columns)
 
 
-def _pick(selector: Any, target: Any, sign: int, level: float) -> Picked:
+def _pick(selector: Any, target: Any, level: float) -> Picked:
     keys = ["model", "split", "seed", "place"]
     both = selector[[*keys, "value"]].merge(target[[*keys, "value"]], on=keys)
-    both = both.sort_values(keys)
-    units = [own for _, own in both.groupby(keys[:3], sort=False)]
+    units = groups(both.sort_values(keys), keys[:3])
     return selection.picking(
-        [sign * own["value_x"].to_numpy() for own in units],
-        [own["value_y"].to_numpy() for own in units],
+        [own["value_x"].to_numpy() for _, own in units],
+        [own["value_y"].to_numpy() for _, own in units],
+        [split for (_, split, _), _ in units],
         level=level,
     )
 
 
-def _baselines(rows: pd.DataFrame, metric: str, level: float) -> tuple[Estimate, Estimate]:
+def _baselines(rows: Any, metric: str, level: float) -> tuple[Estimate, Estimate]:
     """Return by how much the best layer lies above raw pixels, and above that of the start."""
     keys = ["model", "split", "seed"]
     own = of(rows, on="unseen", metric=metric)
     best = of(own, source="trained").groupby(keys)["value"].max()
-    pixels = of(own, source="pixels").groupby(keys)["value"].max()
-    start = of(own, source="initial").groupby(keys)["value"].max()
-    splits = best.index.get_level_values("split").to_numpy()
-    return (
-        _over_splits((best - pixels).to_numpy(), splits, level),
-        _over_splits((best - start).to_numpy(), splits, level),
-    )
+    found = []
+    for source in ("pixels", "initial"):
+        other = of(own, source=source).groupby(keys)["value"].max()
+        apart = (best - other).dropna()
+        splits = apart.index.get_level_values("split").to_numpy()
+        found.append(selection.mean_over_groups(apart.to_numpy(), splits, level))
+    return found[0], found[1]

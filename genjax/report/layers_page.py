@@ -8,15 +8,19 @@ import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from genjax.metrics.layers.pruning import Kept
-from genjax.metrics.layers.selection import Estimate
+from genjax.metrics.layers.selection import Estimate, mean_over_groups
 from genjax.report import figures_layers as figures
 from genjax.report import page
-from genjax.report.layers import CHEAP, JUDGED, Answers, Tables, groups, of
+from genjax.report.layers import CHEAP, JUDGED, Answers, Tables, complete, groups, of
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, count, join
 from genjax.report.storage import Figure, OutputFolder
+from genjax.statistics import chance
 
 PAGE = "report.html"
+ALPHA = 0.05
+PLACES = 11
+"""Places between first and last layer at which curves are averaged."""
 SHOWN = "nmi"
 """The score that single pictures are of: the paper's first."""
 
@@ -33,7 +37,14 @@ def conclusions(found: Answers) -> list[str]:
         *_on_readouts(found),
         *_on_picking(found),
         *_on_baselines(found),
+        *_left_out(found),
     ]
+
+
+def _left_out(found: Answers) -> list[str]:
+    if not found.diverged:
+        return []
+    return [f"{count(found.diverged, 'network')} diverged in training and are left out."]
 
 
 def _estimate(value: Estimate) -> str:
@@ -41,38 +52,37 @@ def _estimate(value: Estimate) -> str:
 
 
 def _finding_on_depth(found: Answers) -> list[str]:
-    sentences = []
+    if not found.nested:
+        return []
+    gains = {metric: n.gain for metric, n in found.nested.items()}
+    above = [metric for metric, gain in gains.items() if gain.low > 0]
+    below = [metric for metric, gain in gains.items() if gain.high < 0]
+    verdict = "cannot be told here: choosing a layer on other unseen classes gains nothing surely"
+    if above:
+        verdict = f"holds here, beyond selection, by {join(above)} of {join(list(gains))}"
+    elif below:
+        verdict = f"is contradicted here: by {join(below)} the last layer is the better choice"
+    sentences = [f"The finding of Dyballa et al. that deeper is not always better {verdict}."]
     for metric in JUDGED:
-        own = {model: best for (m, model), best in found.best.items() if m == metric}
+        own = [best for (m, _), best in found.best.items() if m == metric]
         if not own:
             continue
-        last = [best.best == len(best.mean) - 1 for best in own.values()]
-        sure = [best.last_is_best >= 0.95 for best in own.values()]
-        never = [best.last_is_best <= 0.05 for best in own.values()]
+        last = sum(best.best == len(best.mean) - 1 for best in own)
+        sure = sum(best.last_is_best >= 0.95 for best in own)
+        never = sum(best.last_is_best <= 0.05 for best in own)
         sentence = (
-            f"By {metric} the last layer has the highest mean in {sum(last)} of "
-            f"{count(len(own), 'model')}; it is the best with probability .95 or more in "
-            f"{sum(sure)}, with .05 or less in {sum(never)}."
+            f"By {metric} the last layer has the highest mean in {last} of "
+            f"{count(len(own), 'model')}; it is the best with probability .95 or more in {sure}, "
+            f"with .05 or less in {never}."
         )
         if metric in found.nested:
             nested = found.nested[metric]
             sentence += (
                 " Choosing the layer on one half of the unseen classes gains "
-                f"{_estimate(nested.gain)} over the last layer on the other half (at most "
-                f"{_estimate(nested.ceiling)} is to be gained there)."
+                f"{_estimate(nested.gain)} over the last layer on the other half, where the layer "
+                f"best there gains {_estimate(nested.ceiling)}."
             )
         sentences.append(sentence)
-    if found.nested:
-        above = [m for m, n in found.nested.items() if n.gain.low > 0]
-        verdict = (
-            f"holds here, beyond selection, by {join(above)}"
-            if above
-            else "is not supported here: choosing a layer on other unseen classes gains nothing "
-            "that can be told from zero"
-        )
-        sentences.insert(
-            0, f"The finding of Dyballa et al. that deeper is not always better {verdict}."
-        )
     return sentences
 
 
@@ -81,20 +91,25 @@ def _finding_on_accuracy(found: Answers) -> list[str]:
     if not known:
         return ["Fewer than four models: whether accuracy predicts generalization stays open."]
     parts = [
-        f"{metric} {_estimate(a['spearman'])} (p = {a['p_spearman']:.2g})"
+        f"{metric} {_estimate(a['spearman'])} (p = {a['p_spearman']:.2g}, {a['models']:.0f} models)"
         for metric, a in known.items()
     ]
-    models = int(next(iter(known.values()))["models"])
-    positive = [m for m, a in known.items() if a["spearman"].low > 0]
-    verdict = (
-        f"does not hold here by {join(positive)}: more accurate models separate unseen classes "
-        "better"
-        if positive
-        else "is not contradicted here: no score of unseen classes follows accuracy beyond chance"
-    )
+    adjusted = chance.holm(np.array([a["p_spearman"] for a in known.values()]))
+    sure = [m for m, p in zip(known, adjusted, strict=True) if p < ALPHA]
+    follows = [m for m in sure if known[m]["spearman"].value > 0]
+    against = [m for m in sure if known[m]["spearman"].value < 0]
+    few = max(a["smallest_p"] for a in known.values()) * len(known) >= ALPHA
+    verdict = "is not contradicted here: no score follows accuracy beyond chance"
+    if follows:
+        verdict = f"does not hold here by {join(follows)}, which rise with accuracy"
+    elif against:
+        verdict = f"holds here, even reversed, by {join(against)}, which fall with accuracy"
+    elif few:
+        verdict = "cannot be judged here: so few models could not show a correlation"
     return [
         "The finding that accuracy on seen classes does not imply generalization to unseen ones "
-        f"{verdict}. Spearman's rank correlation over {models} models: {join(parts)}."
+        f"{verdict} (permutation tests over models, Holm over scores). Spearman's correlation of "
+        f"ranks: {join(parts)}."
     ]
 
 
@@ -108,7 +123,10 @@ def _on_readouts(found: Answers) -> list[str]:
     ]
     if not parts:
         return []
-    return [f"The choice of the readout moves {join(parts)} (mean ranges per network)."]
+    return [
+        f"Among networks whose layers have places, the choice of the readout moves {join(parts)} "
+        "(mean ranges, each over as many choices as there are)."
+    ]
 
 
 def _on_picking(found: Answers) -> list[str]:
@@ -121,8 +139,8 @@ def _on_picking(found: Answers) -> list[str]:
             continue
         best = min(own.to_dict("records"), key=lambda row: row["regret"].value)
         sentences.append(
-            f"Of {kind}, {best['selector']} picks the layer with the least regret in {SHOWN}, "
-            f"{_estimate(best['regret'])}; always taking the last layer has "
+            f"Of {len(own)} {kind}, {best['selector']} picks the layer with the least regret in "
+            f"{SHOWN}, {_estimate(best['regret'])}, in hindsight; always taking the last layer has "
             f"{_estimate(best['regret_of_last'])}, a random one "
             f"{_estimate(best['regret_at_random'])}."
         )
@@ -137,35 +155,40 @@ def _on_baselines(found: Answers) -> list[str]:
     for place, beside in enumerate(("raw pixels", "the best layer of the untrained network")):
         parts = [f"{_estimate(pair[place])} in {metric}" for metric, pair in known.items()]
         sentences.append(
-            f"The best layer of a trained network, beside {beside}, has {join(parts)} on average."
+            f"The best layer of a trained network, chosen in hindsight, has {join(parts)} on "
+            f"average beside {beside}."
         )
     return sentences
 
 
-def curves(tables: Tables) -> pd.DataFrame:
+def curves(tables: Tables, level: float = 0.95) -> pd.DataFrame:
     """Return the curves of score against depth, by family, with intervals over splits.
 
-    Depth is divided into fifths, so that networks of different depth can be averaged.
+    Every network is drawn through its layers at the same places, so that all networks of a family
+    take part everywhere; networks of one split are averaged first.
+
+    Args:
+        tables: from an experiment.
+        level: of the intervals.
     """
     unseen = of(tables.rows, on="unseen")
     unseen = unseen[unseen["metric"].isin(JUDGED)]
-    rows = []
-    for (metric, source), own in groups(unseen, ["metric", "source"]):
-        if source == "initial":
-            continue
-        if source == "pixels":
-            rows.append({"metric": metric, "family": "pixels", "value": own["value"].mean()})
-            continue
-        own = own.assign(bin=(own["place"] * 5).round() / 5)
-        for (family, place), line in groups(own, ["family", "bin"]):
-            mean = line.groupby("split")["value"].mean()
-            error = 1.96 * mean.std(ddof=1) / max(len(mean), 1) ** 0.5
-            rows.append(
-                {
-                    "metric": metric, "family": family, "place": place, "value": mean.mean(),
-                    "low": mean.mean() - error, "high": mean.mean() + error,
-                }
-            )  # fmt: skip
+    grid = np.linspace(0, 1, PLACES)
+    rows: list[dict[str, Any]] = []
+    for metric, own in groups(unseen, "metric"):
+        pixels = of(own, source="pixels")["value"].mean()
+        rows.append({"metric": metric, "family": "pixels", "value": pixels})
+        for family, line in groups(of(own, source="trained"), "family"):
+            drawn, splits = [], []
+            for (_, split, _), network in groups(line, ["model", "split", "seed"]):
+                network = network.dropna(subset=["value"]).sort_values("place")
+                if len(network):
+                    drawn.append(np.interp(grid, network["place"], network["value"]))
+                    splits.append(split)
+            for place, values in zip(grid, np.array(drawn).T, strict=True):
+                mean = mean_over_groups(values, np.array(splits), level)
+                fields = {"value": mean.value, "low": mean.low, "high": mean.high}
+                rows.append({"metric": metric, "family": family, "place": place, **fields})
     return pd.DataFrame(rows, columns=["metric", "family", "place", "value", "low", "high"])
 
 
@@ -181,13 +204,17 @@ def pruning(tables: Tables, costs: Mapping[str, Sequence[Kept]]) -> pd.DataFrame
     for (model, metric), own in groups(unseen, ["model", "metric"]):
         if metric not in JUDGED:
             continue
-        means = own.groupby("layer", sort=False)["value"].mean()
+        cube = complete(own.pivot_table(index="split", columns="layer", values="value"))
+        means = cube.mean()
+        last = own.sort_values("place")["layer"].iloc[-1]
         for kept in costs[str(model)]:
+            if kept.layer not in means or last not in means:
+                continue  # no value, or the same as the layer before
             rows.append(
                 {
                     "model": model, "family": own["family"].iloc[0], "layer": kept.layer,
                     "parameters_saved": kept.parameters_saved, "flops_saved": kept.flops_saved,
-                    "metric": metric, "change": means[kept.layer] - means.iloc[-1],
+                    "metric": metric, "change": means[kept.layer] - means[last],
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -350,13 +377,12 @@ def _picked_table(found: Answers) -> Table:
 def _joint_table(tables: Tables) -> Table:
     own = of(tables.rows, on="joint")
     rows = []
-    if len(own):
-        for metric, part in groups(own, "metric"):
-            smaller = str(metric).startswith("fpr95")
-            by_network = part.groupby("network")["value"]
-            best = by_network.min() if smaller else by_network.max()
-            last = of(part, place=1.0)["value"]
-            rows.append((metric, float(last.mean()), float(best.mean())))
-    return Table(
-        "Open-set scores and category discovery", ("metric", "last layer", "best layer"), rows
-    )
+    for metric, part in groups(own, "metric"):
+        ends = {"last": [], "best": []}
+        for _, network in groups(part, ["model", "split", "seed"]):
+            values = network.sort_values("place")["value"].to_numpy()
+            ends["last"].append(values[-1])
+            ends["best"].append(values.min() if metric.startswith("fpr95") else values.max())
+        rows.append((metric, float(np.mean(ends["last"])), float(np.mean(ends["best"]))))
+    columns = ("metric", "last layer", "best layer, in hindsight")
+    return Table("Open-set scores and category discovery, means over networks", columns, rows)

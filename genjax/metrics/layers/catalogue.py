@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from genjax.errors import InvalidInputError, suggest
 
@@ -13,14 +13,27 @@ class Score(NamedTuple):
     Attributes:
         name: the metric in tables.
         family: what is computed together.
-        larger_is_better: whether larger is taken to mean better separated classes.
+        larger_is_better: whether larger is taken to mean better.
         labels: whether it reads labels.
+        ideal: the value that is best, for a score that is neither; None otherwise.
     """
 
     name: str
     family: str
     larger_is_better: bool = True
     labels: bool = True
+    ideal: float | None = None
+
+    def goodness(self, value: Any) -> Any:
+        """Return values turned so that larger is better.
+
+        Example:
+            >>> by_name("alpha_req").goodness(0.75), by_name("cdnv").goodness(2.0)
+            (-0.25, -2.0)
+        """
+        if self.ideal is not None:
+            return -abs(value - self.ideal)
+        return value if self.larger_is_better else -value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +122,13 @@ SCORES = (
     Score("nleep", "mixture"),
     Score("lidar", "discriminant_rank"),
     Score("rankme", "spectrum", labels=False),
-    Score("alpha_req", "spectrum", larger_is_better=False, labels=False),
+    Score("alpha_req", "spectrum", labels=False, ideal=1.0),
     Score("matrix_entropy", "spectrum", labels=False),
-    Score("two_nn", "dimension", labels=False),
+    Score("two_nn", "dimension", larger_is_better=False, labels=False),
     Score("diffusion_spectral_entropy", "diffusion", labels=False),
 )
-"""Of spectra and dimensions the direction is that which their papers take for better."""
+"""Directions of scores without labels: high effective rank (RankMe), decay of 1 (alpha-ReQ), low
+dimension (Ansuini et al. 2019); for entropies the papers differ, and larger is taken."""
 
 _BY_NAME = {score.name: score for score in SCORES}
 GROUPS: dict[str, tuple[str, ...]] = {

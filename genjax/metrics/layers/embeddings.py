@@ -119,6 +119,8 @@ def extract(
 
     Returns:
         (layer, readout) -> [N, D] float32, layers in the order in which they are computed.
+        `features` that are the mean of the map before them are left out: they would be one layer
+        twice.
 
     Raises:
         InvalidInputError: no image, or an unknown readout.
@@ -142,7 +144,7 @@ def extract(
         padded = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
         for name, points in program(params, jnp.asarray(padded)).items():
             parts.setdefault(name, []).append(np.asarray(points)[: len(part)])
-    found = {name: np.concatenate(parts[name]) for name in order()}
+    found = _without_repeats({name: np.concatenate(parts[name]) for name in order()})
     for (layer, readout), points in found.items():
         if readout == "pca_whitened":
             fitted = reading.whitening(points)
@@ -150,10 +152,22 @@ def extract(
     return found
 
 
+def _without_repeats(
+    found: dict[tuple[str, str], np.ndarray],
+) -> dict[tuple[str, str], np.ndarray]:
+    features = found.get((FEATURES, "flatten"))
+    means = [points for (_, readout), points in found.items() if readout == "mean"]
+    if features is None or not means or means[-1].shape != features.shape:
+        return found
+    if not np.allclose(means[-1], features, rtol=1e-4, atol=1e-5 * np.abs(features).max()):
+        return found
+    return {name: points for name, points in found.items() if name[0] != FEATURES}
+
+
 def taps_in_order(network: Network, params: Params, images: Any) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tap, in the order in which they are computed.
 
-    `features` is left out where it only repeats, as a vector, the tap before it.
+    `features` is left out where the tap before it is the same vector.
 
     Example:
         >>> from genjax import models
@@ -172,7 +186,7 @@ def taps_in_order(network: Network, params: Params, images: Any) -> dict[str, tu
     names = list(shapes)
     if len(names) > 1 and names[-1] == FEATURES:
         before, last = shapes[names[-2]], shapes[FEATURES]
-        if np.prod(before[1:]) == np.prod(last[1:]):
+        if before == last:
             del shapes[FEATURES]
     return shapes
 
@@ -279,7 +293,10 @@ def _labels(values: np.ndarray, path: pathlib.Path) -> tuple[np.ndarray, tuple[s
             f"{values.shape}; allowed are whole numbers or text of one axis."
         )
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
+        try:
+            values = np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"embeddings: labels in '{path.name}' are not UTF-8 text.") from error
     classes, labels = np.unique(values, return_inverse=True)
     if len(classes) < 2:
         raise DataError(
@@ -290,7 +307,7 @@ def _labels(values: np.ndarray, path: pathlib.Path) -> tuple[np.ndarray, tuple[s
 
 
 def _layer(values: np.ndarray, name: str, labels: np.ndarray, path: pathlib.Path) -> np.ndarray:
-    if values.dtype.kind not in "fiu" or values.ndim not in (2, 3, 4):
+    if values.dtype.kind not in "fiu" or values.ndim not in (2, 3, 4) or 0 in values.shape:
         raise DataError(
             f"embeddings: '{name}' in '{path.name}' has dtype {values.dtype} and shape "
             f"{values.shape}; allowed are numbers [N, D], [N, tokens, D] or [N, height, width, D]."
@@ -324,6 +341,12 @@ def _seen(archive: Any, labels: np.ndarray, path: pathlib.Path) -> np.ndarray | 
         raise DataError(
             f"embeddings: seen in '{path.name}' is true and false within class number {mixed[0]}; "
             "a class was trained on or was not."
+        )
+    sides = [len(np.unique(labels[side])) for side in (seen, ~seen)]
+    if min(sides) < 2:
+        raise DataError(
+            f"embeddings: seen in '{path.name}' marks {sides[0]} classes, {sides[1]} are left; at "
+            "least two of each are needed."
         )
     return seen
 

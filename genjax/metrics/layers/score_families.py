@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy import stats
 
 from genjax.metrics.layers import (
     class_means,
@@ -192,11 +193,18 @@ def _shots(task: Task, wanted: list[str]) -> list[Measured]:
         draws=task.settings.shot_draws,
     )
     largest = float(np.bincount(task.labels).max() / len(task.labels))
-    rows = zip(possible, curve.mean, curve.low, curve.high, strict=True)
     return [
-        Measured(f"shots_{k}", float(mean), float(low), float(high), largest)
-        for k, mean, low, high in rows
+        _over_draws(task, f"shots_{k}", accuracies, largest)
+        for k, accuracies in zip(possible, curve.accuracies, strict=True)
     ]
+
+
+def _over_draws(task: Task, name: str, accuracies: np.ndarray, chance: float) -> Measured:
+    """Return a mean over draws of training sets, `mean +- z sd / sqrt(T)`."""
+    mean = float(accuracies.mean())
+    reach = stats.norm.ppf((1 + task.settings.level) / 2) * accuracies.std(ddof=1)
+    reach = float(reach) / len(accuracies) ** 0.5 if len(accuracies) > 1 else np.nan
+    return Measured(name, mean, mean - reach, mean + reach, chance)
 
 
 def _episodes(task: Task, wanted: list[str]) -> list[Measured]:
@@ -214,8 +222,7 @@ def _episodes(task: Task, wanted: list[str]) -> list[Measured]:
             queries=queries,
             episodes=task.settings.episodes,
         )
-        low, high = found.mean - found.half_width, found.mean + found.half_width
-        rows.append(Measured(name, found.mean, low, high, 1 / min(5, task.classes)))
+        rows.append(_over_draws(task, name, found.accuracies, 1 / min(5, task.classes)))
     return rows
 
 

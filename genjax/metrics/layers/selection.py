@@ -4,8 +4,7 @@ Scores are arrays of layers by draws or by units. A unit is what varies independ
 with its seed and its own set of unseen classes. Larger scores are better throughout; negate others.
 """
 
-import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -141,6 +140,9 @@ def best_layer(
 ) -> BestLayer:
     """Return the probability of every layer to be the best, and how far the best is from the last.
 
+    The draws of every unit and layer are first moved to have the estimate as their mean: copies of
+    examples, and restarts of a clustering beside its best one, shift layers differently.
+
     Args:
         scores: by unit, draw (the first is the estimate itself, the others resampled) and layer;
             larger is better. Layers with NaN are never best.
@@ -157,7 +159,12 @@ def best_layer(
         (1, [0.0, 1.0, 0.0])
     """
     scores = np.asarray(scores, np.float64)
-    resampled = resample(scores, draws=draws, seed=seed)
+    estimate, resampled = scores[:, :1], scores[:, 1:]
+    if resampled.shape[1]:
+        resampled = resampled + estimate - resampled.mean(axis=1, keepdims=True)
+    else:
+        resampled = estimate
+    resampled = resample(resampled, draws=draws, seed=seed)
     mean = scores[:, 0].mean(axis=0)
     if not np.isfinite(mean).any():
         nothing = Estimate(np.nan, np.nan, np.nan)
@@ -237,15 +244,24 @@ def nested(
 
 
 def picking(
-    selectors: list[Host], targets: list[Host], *, level: float = 0.95
+    selectors: list[Host],
+    targets: list[Host],
+    groups: list[int] | None = None,
+    *,
+    level: float = 0.95,
 ) -> Picked:
     """Say whether the layer that one score ranks highest is the one that another ranks highest.
+
+    Units in which fewer than two layers have both values are left out. Regret is against the best
+    of the layers that have a target.
 
     Args:
         selectors: a score of every layer, larger is better, one array per unit; units may have
             different numbers of layers. Say, collapse on seen classes, or a spectrum.
         targets: the score that counts, of the same layers.
-        level: of the intervals, over units.
+        groups: of every unit, those that share a draw of unseen classes; their mean counts as one.
+            None takes every unit as independent.
+        level: of the intervals, over groups.
 
     Raises:
         InvalidInputError: numbers of units or of layers that differ.
@@ -260,115 +276,41 @@ def picking(
             f"selectors: found layers {[len(s) for s in selectors]}, targets "
             f"{[len(t) for t in targets]}; both need the same units and layers."
         )
-    rows = [_picked(np.asarray(s), np.asarray(t)) for s, t in zip(selectors, targets, strict=True)]
-    columns = np.array(rows).reshape(-1, 4)
-    found = [mean_interval(column, level) for column in columns.T]
-    return Picked(*found, units=int(np.isfinite(columns[:, 1]).sum()))
+    owners = np.arange(len(selectors)) if groups is None else np.asarray(groups)
+    rows = np.array(
+        [_picked(np.asarray(s), np.asarray(t)) for s, t in zip(selectors, targets, strict=True)]
+    ).reshape(-1, 4)
+    found = [mean_over_groups(column, owners, level) for column in rows.T]
+    return Picked(*found, units=int(np.isfinite(rows[:, 1]).sum()))
+
+
+def mean_over_groups(values: Host, groups: Host, level: float = 0.95) -> Estimate:
+    """Return the mean of group means with Student's interval over groups; NaN is left out.
+
+    Units of one group are not independent; groups are.
+
+    Example:
+        >>> mean_over_groups(np.array([1.0, 3.0, 6.0]), np.array([0, 0, 1])).value
+        4.0
+    """
+    values, groups = np.asarray(values, np.float64), np.asarray(groups)
+    known = np.isfinite(values)
+    means = [values[known & (groups == group)].mean() for group in np.unique(groups[known])]
+    return mean_interval(np.array(means), level)
 
 
 def _picked(selector: Host, target: Host) -> tuple[float, float, float, float]:
-    known = np.isfinite(selector) & np.isfinite(target)
-    if known.sum() < 2:
+    known, judged = np.isfinite(selector), np.isfinite(target)
+    both = known & judged
+    if both.sum() < 2 or not judged[-1]:
         return np.nan, np.nan, np.nan, np.nan
-    last = target[-1]
-    selector, target = selector[known], target[known]
+    best, last, mean = target[judged].max(), target[-1], target[judged].mean()
+    selector, target = selector[both], target[both]
     varies = np.ptp(selector) > 0 and np.ptp(target) > 0
     # Of two layers a rank correlation is +1 or -1 whatever they are.
-    rho = _spearman(selector, target) if varies and len(target) > 2 else np.nan
-    best = target.max()
+    rho = np.nan
+    if varies and len(target) > 2:
+        rho = np.corrcoef(stats.rankdata(selector), stats.rankdata(target))[0, 1]
     # The mean over equal selectors, so that their order in the network decides nothing.
     chosen = target[selector == selector.max()].mean()
-    return float(rho), float(best - chosen), float(best - last), float(best - target.mean())
-
-
-def rank_of_models(
-    accuracies: Float[Host, " model"],
-    scores: Float[Host, " model"],
-    *,
-    permutations: int = 100_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Estimate | float]:
-    """Return how accuracy and a score of generalization agree over models.
-
-    Spearman's and Kendall's rank correlations and Pearson's, each with a percentile bootstrap
-    interval over models, and two-sided p-values: Kendall's of the exact permutation distribution
-    (normal approximation where there are ties), the others of all permutations up to 8 models and
-    of `permutations` random ones beyond, the identity counted.
-
-    Args:
-        accuracies: one per model, at least four.
-        scores: one per model.
-        permutations: random ones.
-        level: of the intervals.
-        seed: of permutations and bootstrap.
-
-    Returns:
-        `spearman`, `kendall`, `pearson` as estimates, `p_spearman`, `p_kendall`, `p_pearson`, and
-        `models`.
-
-    Raises:
-        InvalidInputError: fewer than four models.
-
-    Example:
-        >>> found = rank_of_models(np.arange(5.0), np.array([1.0, 2.0, 3.0, 5.0, 4.0]))
-        >>> round(found["spearman"].value, 3), round(found["p_spearman"], 4)
-        (0.9, 0.0833)
-    """
-    accuracies, scores = np.asarray(accuracies, np.float64), np.asarray(scores, np.float64)
-    known = np.isfinite(accuracies) & np.isfinite(scores)
-    accuracies, scores = accuracies[known], scores[known]
-    count = len(scores)
-    if count < 4:
-        raise InvalidInputError(f"models: found {count} with both values; at least 4 are needed.")
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(count, size=(2000, count))
-    orders = _orders(count, permutations, rng)
-    found: dict[str, Estimate | float] = {"models": float(count)}
-    for name, statistic in _CORRELATIONS.items():
-        resampled = np.array([statistic(accuracies[d], scores[d]) for d in draws])
-        ends = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-        value = statistic(accuracies, scores)
-        found[name] = Estimate(value, float(ends[0]), float(ends[1]))
-    kendall: Any = stats.kendalltau(accuracies, scores)
-    found["p_kendall"] = float(kendall.pvalue)
-    found["p_pearson"] = _p_value(accuracies, scores, orders)
-    found["p_spearman"] = _p_value(stats.rankdata(accuracies), stats.rankdata(scores), orders)
-    return found
-
-
-def _orders(count: int, permutations: int, rng: np.random.Generator) -> Host:
-    """Return all permutations of up to 8 models, or random ones with the identity first."""
-    if count <= 8:
-        return np.array(list(itertools.permutations(range(count))))
-    drawn = rng.permuted(np.tile(np.arange(count), (permutations, 1)), axis=1)
-    return np.concatenate([np.arange(count)[None], drawn])
-
-
-def _p_value(first: Host, second: Host, orders: Host) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return np.nan
-    first, second = first - first.mean(), second - second.mean()
-    products = np.abs(first[orders] @ second)
-    # The identity must not fall out of the count by rounding.
-    return float((products >= abs(first @ second) * (1 - 1e-12)).mean())
-
-
-def _pearson(first: Host, second: Host) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return np.nan
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _spearman(first: Host, second: Host) -> float:
-    return _pearson(stats.rankdata(first), stats.rankdata(second))
-
-
-def _kendall(first: Host, second: Host) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return np.nan
-    found: Any = stats.kendalltau(first, second)
-    return float(found.statistic)
-
-
-_CORRELATIONS = {"spearman": _spearman, "kendall": _kendall, "pearson": _pearson}
+    return float(rho), float(best - chosen), float(best - last), float(best - mean)

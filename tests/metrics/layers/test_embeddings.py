@@ -45,6 +45,17 @@ def test_whitening_sees_all_chunks():
     np.testing.assert_allclose(covariance[alive][:, alive], np.eye(alive.sum()), atol=1e-3)
 
 
+def test_features_that_are_the_mean_of_the_last_map_are_no_layer_of_their_own():
+    network, params = network_and_params("resnet")
+    found = embeddings.extract(network, params, IMAGES)
+    assert "features" not in {layer for layer, _ in found}
+    network = models.create("cnn", image_shape=(8, 8, 1), num_classes=3, channels=(4, 6))
+    params = network.fold(*network.init(jax.random.key(1)))
+    # Here the output layer reads the whole map: its mean is another readout.
+    found = embeddings.extract(network, params, IMAGES)
+    assert list(found)[-1] == ("features", "flatten")
+
+
 def test_features_stand_once():
     # The features of a plain network are its last block as a vector.
     network, params = network_and_params("mlp")
@@ -77,12 +88,13 @@ def write(path, **arrays):
 def test_a_file_is_read_as_it_was_written(tmp_path):
     file = write(
         tmp_path / "a.npz",
+        labels=np.array(list("ddcbaa")),
         **{"layer/two": np.ones((6, 2, 3), np.float32), "seen": np.repeat([True, False], 3)},
     )
     stored = embeddings.load(file)
     assert list(stored.layers) == ["one", "two"]
-    assert stored.names == ("a", "b")
-    assert stored.labels.tolist() == [1, 1, 1, 0, 0, 0]
+    assert stored.names == ("a", "b", "c", "d")
+    assert stored.labels.tolist() == [3, 3, 2, 1, 0, 0]
     assert stored.seen is not None
     assert stored.seen.tolist() == [True] * 3 + [False] * 3
     assert stored.layers["two"].dtype == np.float32
@@ -103,6 +115,9 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
         ({"layer/one": np.ones(6)}, "shape \\(6,\\)"),
         ({"seen": np.ones(6)}, "seen .* dtype float64"),
         ({"seen": np.array([True, False] * 3)}, "true and false within class"),
+        ({"seen": np.repeat([True, False], 3)}, "marks 1 classes, 1 are left"),
+        ({"labels": np.array([b"\xff"] * 3 + [b"a"] * 3)}, "not UTF-8"),
+        ({"layer/one": np.ones((6, 0))}, "shape \\(6, 0\\)"),
     ],
 )
 def test_files_that_cannot_be_measured_are_refused(tmp_path, arrays, words):

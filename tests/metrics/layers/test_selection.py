@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from genjax import errors
-from genjax.metrics.layers import selection
+from genjax.metrics.layers import model_ranks, selection
 
 
 def test_the_interval_of_the_best_layer_covers_the_truth():
@@ -64,6 +64,42 @@ def test_nested_selection_has_no_selection_bias():
     assert np.mean(biased) > 1.0
 
 
+def test_draws_that_are_shifted_as_a_whole_do_not_decide_which_layer_is_best():
+    # Bootstrap draws of the first layer lie .2 too high, as copies of examples can make them.
+    rng = np.random.default_rng(4)
+    draws = rng.normal(size=(3, 200, 2)) * 0.02 + np.array([0.6, 0.5])
+    scores = np.concatenate([np.full((3, 1, 2), [0.4, 0.5]), draws], axis=1)
+    assert selection.best_layer(scores).probability.tolist() == [0.0, 1.0]
+
+
+def test_units_of_one_group_count_as_one():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(300):
+        groups = np.repeat(np.arange(8), 20)
+        values = rng.normal(size=8)[groups] + rng.normal(size=160)
+        found = selection.mean_over_groups(values, groups)
+        covered += found.low <= 0 <= found.high
+    assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_units_without_a_value_of_the_last_layer_are_left_out_whole():
+    found = selection.picking(
+        [np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, np.nan])],
+        [np.array([0.1, 0.4, np.nan]), np.array([0.1, 0.4, 0.9])],
+    )
+    # The second selector cannot see the best layer: that is its regret.
+    assert found.units == 1
+    assert found.regret.value == pytest.approx(0.5)
+    assert found.regret_of_last.value == 0.0
+
+
+def test_few_models_have_no_interval_and_a_smallest_p_value():
+    found = model_ranks.rank_of_models(np.arange(4.0), np.arange(4.0))
+    assert np.isnan(found["spearman"].low)
+    assert found["smallest_p"] == found["p_spearman"] == pytest.approx(2 / 24)
+
+
 def test_picking_tells_regret_by_hand():
     found = selection.picking(
         [np.array([1.0, 2.0, 3.0, 0.0]), np.array([5.0, 5.0, 1.0, 0.0])],
@@ -82,7 +118,7 @@ def test_agreement_over_models_is_that_of_scipy():
     rng = np.random.default_rng(3)
     for count in (7, 20):
         first, second = rng.normal(size=(2, count))
-        found = selection.rank_of_models(first, second, permutations=20_000)
+        found = model_ranks.rank_of_models(first, second, permutations=20_000)
         for name, truth in (
             ("spearman", scipy.stats.spearmanr(first, second)),
             ("kendall", scipy.stats.kendalltau(first, second, method="exact")),
@@ -103,7 +139,7 @@ def test_the_permutation_test_is_exact_for_few_models():
         n_resamples=np.inf,
         vectorized=False,
     )
-    found = selection.rank_of_models(first, second)
+    found = model_ranks.rank_of_models(first, second)
     assert found["p_pearson"] == pytest.approx(truth.pvalue)
 
 
@@ -111,7 +147,7 @@ def test_refusals_name_what_is_missing():
     with pytest.raises(errors.InvalidInputError, match="found 0 units"):
         selection.best_layer(np.ones((0, 1, 3)))
     with pytest.raises(errors.InvalidInputError, match="at least 4"):
-        selection.rank_of_models(np.arange(3.0), np.arange(3.0))
+        model_ranks.rank_of_models(np.arange(3.0), np.arange(3.0))
     with pytest.raises(errors.InvalidInputError, match="found shapes"):
         selection.nested(np.ones((2, 1, 3)), np.ones((2, 1, 4)))
     with pytest.raises(errors.InvalidInputError, match="same units and layers"):
