@@ -5,12 +5,12 @@ STAMP := .venv/.installed
 
 .PHONY: benchmark test lint bench nightly clean
 
-benchmark: $(STAMP)  ## the main job: train, measure, report; then the layers; LAYERS_TIME on 2 cores
+benchmark: $(STAMP)  ## the main job: train, measure, report; then the layers; six minutes cold on 2 cores
 	$(BIN)/python -m experiments.benchmark
 	$(BIN)/python -m experiments.layers
 
 test: $(STAMP)  ## all tests but the slow ones, file by file in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=40
 
 lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .

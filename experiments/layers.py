@@ -117,7 +117,7 @@ def tell(sentences, found: answering.Answers, written) -> None:
 
 
 def _planes(population, split, found: answering.Answers, seed: int):
-    """Return the best and the last layer of the model with the best score in two dimensions."""
+    """Return first, best and last layer of the model with the best score, in two dimensions."""
     own = answering.of(found.models, metric=layers_page.SHOWN)
     name = own.loc[own["score"].idxmax(), "model"]
     group = next(g for g in population.groups if g.network.name == name)
@@ -126,11 +126,13 @@ def _planes(population, split, found: answering.Answers, seed: int):
     layers = list(extract(group.network, group.network_params(0), images).items())
     best = found.best[layers_page.SHOWN, name].best
     pictures = {}
-    for place in dict.fromkeys((best, len(layers) - 1)):
+    end = len(layers) - 1
+    for place in dict.fromkeys((0, best, end)):
         (layer, _), points = layers[place]
         perplexity = min(30.0, (len(points) - 1) / 3)
         plane = sklearn.manifold.TSNE(init="pca", perplexity=perplexity, random_state=seed)
-        words = "best and last" if best == len(layers) - 1 else "best" if place == best else "last"
+        said = {"first": place == 0, "best": place == best, "last": place == end}
+        words = " and ".join(word for word, is_so in said.items() if is_so)
         pictures[f"{layer} ({words})"] = (plane.fit_transform(points), labels)
     return pictures
 

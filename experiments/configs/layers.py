@@ -48,10 +48,10 @@ def _digits() -> ConfigDict:
             "models": (
                 ("mlp", {"widths": (64, 64, 64)}),
                 ("cnn", {"channels": (8, 16, 32)}),
-                ("resnet", {"depth": 8, "width": 0.5}),
+                ("mlp", {"widths": (16, 16)}),
                 ("vit", {"patch": 2, "width": 32, "depth": 3, "heads": 2}),
             ),
-            "seeds": 2,  # networks of every model and split
+            "seeds": 1,  # networks of every model and split
             "hyper": {"learning_rate": (1e-3,)},
         }
     )
@@ -59,7 +59,7 @@ def _digits() -> ConfigDict:
         {
             "optimizer": "adam",
             "batch_size": 32,
-            "max_steps": 1500,
+            "max_steps": 1000,
             "threshold": 0.05,
             "record_every": 100,
         }
@@ -69,10 +69,10 @@ def _digits() -> ConfigDict:
             "names": ("unseen",),  # what is measured on unseen classes
             "selectors": ("seen", "label_free"),  # what might tell the best layer beforehand
             "purity_neighbours": 500,  # as in the paper; where there are fewer, all but one
-            "restarts": 3,  # of a clustering
-            "draws": 100,  # of the bootstrap over examples
-            "halvings": 3,  # of the unseen classes, to choose on one half and judge on the other
-            "readouts": 1,  # networks of every model whose readouts are all compared
+            "restarts": 2,  # of a clustering
+            "draws": 50,  # of the bootstrap over examples
+            "halvings": 2,  # of the unseen classes, to choose on one half and judge on the other
+            "readouts": 1,  # splits whose networks have all readouts compared
             "level": 0.95,
         }
     )
@@ -92,7 +92,9 @@ def _calligraphy(config: ConfigDict) -> None:
     config.data.per_class = 250
     config.data.unseen_classes = 5
     config.data.splits = 8
-    config.sweep.seeds = 1
+    config.scores.restarts = 3
+    config.scores.draws = 100
+    config.scores.halvings = 3
     config.sweep.models = (
         *(("mlp", {"widths": (w,) * d}) for w, d in ((64, 2), (256, 2), (64, 4), (256, 4))),
         ("mlp", {"widths": (128,) * 6}),
@@ -132,7 +134,6 @@ def _smoke(config: ConfigDict) -> None:
     config.sweep.models = (("mlp", {"widths": (16, 16)}), ("mlp", {"widths": (8, 8, 8)}))
     config.training.max_steps = 200
     config.training.threshold = 0.5
-    config.sweep.seeds = 1
     config.scores.names = ("nmi", "corrected_purity", "r_precision", "ridge_probe")
     config.scores.selectors = ("nmi", "spectrum")
     config.scores.purity_neighbours = 20

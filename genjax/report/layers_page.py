@@ -61,7 +61,10 @@ def _finding_on_depth(found: Answers) -> list[str]:
     if above:
         verdict = f"holds here, beyond selection, by {join(above)} of {join(list(gains))}"
     elif below:
-        verdict = f"is contradicted here: by {join(below)} the last layer is the better choice"
+        verdict = (
+            "is not supported here: a layer chosen on other unseen classes does worse than the "
+            f"last one by {join(below)}"
+        )
     sentences = [f"The finding of Dyballa et al. that deeper is not always better {verdict}."]
     for metric in JUDGED:
         own = [best for (m, _), best in found.best.items() if m == metric]
