@@ -32,6 +32,8 @@ from genjax.metrics.layers.score_families import FAMILIES
 
 Plain = Callable[[Any, Any, int, list[str]], dict[str, Any]]
 """Scores of points and labels, with the number of classes, by the names that are wanted."""
+_MIXED = 4000
+"""Examples that a mixture of Gaussians is fitted to, at most."""
 _PAIRS = 2.5e7
 """Points squared beyond which no score of all pairs is computed again for its interval."""
 
@@ -138,6 +140,14 @@ def _each(**functions: Callable[[Any, Any, int], Any]) -> Plain:
     }
 
 
+def _some(points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most `_MIXED` examples: a mixture of 5 C Gaussians of all of them takes 10 s."""
+    if len(labels) <= _MIXED:
+        return points, labels
+    kept = np.sort(np.random.default_rng(0).choice(len(labels), _MIXED, replace=False))
+    return points[kept], labels[kept]
+
+
 def _spectrum(points: Any, labels: Any, classes: int, wanted: list[str]) -> dict[str, Any]:
     found = {}
     if "alpha_req" in wanted:
@@ -170,7 +180,7 @@ _PLAIN: dict[str, Plain] = {
     ),
     "evidence": _each(logme=lambda p, y, c: transfer.log_maximum_evidence(p, y, num_classes=c)),
     "h_score": _each(h_score=lambda p, y, c: transfer.h_score(p, y)),
-    "mixture": _each(nleep=lambda p, y, c: transfer.mixture_leep(p, y).score),
+    "mixture": _each(nleep=lambda p, y, c: transfer.mixture_leep(*_some(p, y)).score),
     "discriminant_rank": _each(lidar=lambda p, y, c: spectra.lidar(p, y)),
     "spectrum": _spectrum,
     "dimension": _each(two_nn=lambda p, y, c: dimension.two_nn(p).likelihood),
