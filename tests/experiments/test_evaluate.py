@@ -281,6 +281,7 @@ def test_measures_are_computed_or_refused_by_name(in_one_process, folder):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_resnet_20_on_a_thousand_images_of_cifar_10(run, data_dir, tmp_path):
     with np.load(data_dir / "cifar10" / "test.npz") as archive:
         # Every tenth: the file is ordered by class.

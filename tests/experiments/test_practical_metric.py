@@ -50,6 +50,7 @@ def kill_once(process: subprocess.Popen, there) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_killed_twice_and_run_again_gives_the_cells_of_an_uninterrupted_run(
     smoke, launch, run, tmp_path
 ):

@@ -261,6 +261,7 @@ def coverage(populations, draws, **settings):
     return hits / populations
 
 
+@pytest.mark.slow
 def test_coverage_with_three_seeds_per_configuration():
     found = coverage(500, 400, configurations=30, seeds=3, share=0.6, by_control=0.7)
     assert found.min() >= 0.92, found

@@ -72,6 +72,7 @@ def coverage(count, repeats, signal, simulations, hypers=3, populations=20):
     return hits / simulations
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_value_of_the_population():
     observed = coverage(80, 1, 1.0, 300, hypers=2, populations=3)
     assert (observed >= 0.92).all()

@@ -26,7 +26,10 @@ def assert_same(a, b, tolerance):
 
 @pytest.mark.parametrize(
     "model",
-    [ModelConfig("mlp", {"widths": (8,)}), ModelConfig("cnn", {"channels": (2, 3)})],
+    [
+        ModelConfig("mlp", {"widths": (8,)}),
+        pytest.param(ModelConfig("cnn", {"channels": (2, 3)}), marks=pytest.mark.slow),
+    ],
     ids=["mlp", "cnn"],
 )
 def test_same_numbers_in_every_form(model, few_digits, small_sweep):
@@ -167,6 +170,7 @@ def test_init_parameters_are_kept(few_digits, small_sweep):
     assert not np.allclose(kernel[0], kernel[1])
 
 
+@pytest.mark.slow
 def test_normalised_and_attention_models_train_in_a_sweep(few_digits):
     models = [
         ModelConfig("resnet", {"depth": 8, "width": 0.25}),
