@@ -64,7 +64,17 @@ def test_notebook_is_clean(path):
     assert 'find_spec("genjax") is None' in "".join(code_cells(path)[0]["source"])
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+HEAVY = ("practical_metric",)
+"""Notebooks that only the nightly run starts: they train a population."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in HEAVY else [])
+        for path in NOTEBOOKS
+    ],
+)
 def test_notebook_runs(path, tmp_path):
     program = SHOW + "\n".join(
         shown("".join(cell["source"])) for cell in code_cells(path) if not is_install(cell)
