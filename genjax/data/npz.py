@@ -1,8 +1,10 @@
 """Numpy archives with `images`, `labels` and perhaps `class_names`."""
 
+import contextlib
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,16 +15,48 @@ from genjax.errors import DataError
 _UNREADABLE = (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
-def _read_array(archive: Any, key: str, path: pathlib.Path) -> np.ndarray:
+@contextlib.contextmanager
+def opened(path: pathlib.Path, what: str = "npz") -> Iterator[Any]:
+    """Open an archive of arrays; nothing in it is ever executed.
+
+    Args:
+        path: of the file.
+        what: the first word of refusals.
+
+    Raises:
+      DataError: the file cannot be read, is no archive, or holds one bare array.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"{what}: '{path}' cannot be read: no such file, or no right to."
+        ) from error
+    with file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (*_UNREADABLE, ValueError) as error:
+            raise DataError(f"{what}: '{path}' is not an npz archive, or is cut short.") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{what}: '{path}' holds one bare array; allowed is an npz archive.")
+        yield archive
+
+
+def read_array(archive: Any, key: str, path: pathlib.Path, what: str = "npz") -> np.ndarray:
+    """Return an array of an archive.
+
+    Raises:
+      DataError: it is damaged, or of objects, which pickle would have to run.
+    """
     try:
         return archive[key]
     except ValueError as error:  # What numpy raises for object arrays, which need pickle.
         raise DataError(
-            f"npz: '{key}' in '{path.name}' cannot be read without running pickled code or is "
+            f"{what}: '{key}' in '{path.name}' cannot be read without running pickled code or is "
             "malformed; allowed are plain arrays of numbers or text."
         ) from error
     except _UNREADABLE as error:
-        raise DataError(f"npz: '{key}' in '{path.name}' is damaged ({error}).") from error
+        raise DataError(f"{what}: '{key}' in '{path.name}' is damaged ({error}).") from error
 
 
 def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:
@@ -31,27 +65,17 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
     Raises:
       DataError: not an archive, arrays missing or damaged, object arrays (pickle is never run).
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"npz: '{path}' cannot be read: no such file, or no right to.") from error
-    with file:
-        try:
-            archive = np.load(file, allow_pickle=False)
-        except (*_UNREADABLE, ValueError) as error:
-            raise DataError(f"npz: '{path}' is not an npz archive, or is cut short.") from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"npz: '{path}' holds one bare array; allowed is an npz archive.")
+    with opened(path) as archive:
         lacking = {"images", "labels"} - set(archive.files)
         if lacking:
             raise DataError(
                 f"npz: '{path.name}' lacks {' and '.join(sorted(lacking))}; "
                 f"found {', '.join(archive.files) or 'nothing'}."
             )
-        images, labels = (_read_array(archive, key, path) for key in ("images", "labels"))
+        images, labels = (read_array(archive, key, path) for key in ("images", "labels"))
         names = None
         if "class_names" in archive.files:
-            names = _as_names(_read_array(archive, "class_names", path), path)
+            names = _as_names(read_array(archive, "class_names", path), path)
     if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
         raise DataError(
             f"npz: '{path.name}' has images of shape {images.shape} and labels of shape "

@@ -1,9 +1,8 @@
 """Embeddings of layers: out of networks, or out of a file that somebody else wrote."""
 
+import functools
 import hashlib
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,14 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
+from genjax.data import npz
 from genjax.errors import DataError, InvalidInputError
 from genjax.metrics.layers import readouts as reading
+from genjax.metrics.layers.neighbours import distinct_rows
 from genjax.models.network import FEATURES, Network
 from genjax.types import Params
 
 PIXELS = "pixels"
 """Name under which raw images stand beside the layers."""
-_UNREADABLE = (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 _PREFIX = "layer/"
 
 
@@ -88,9 +88,8 @@ def flags(points: Any) -> Flags:
     spread = np.ptp(points, axis=0)
     rounding = 8 * np.finfo(points.dtype).eps * np.abs(points).max(axis=0)
     dead = spread <= rounding
-    rows = points.view([("", points.dtype)] * points.shape[1]).ravel()
-    distinct = len(np.unique([hash(row.tobytes()) for row in rows]))
-    return Flags(bool(dead.all()), 1 - distinct / len(points), float(dead.mean()), True)
+    distinct, _ = distinct_rows(points)
+    return Flags(bool(dead.all()), 1 - len(distinct) / len(points), float(dead.mean()), True)
 
 
 def extract(
@@ -135,7 +134,8 @@ def extract(
     """
     if not len(images):
         raise InvalidInputError("images: found none; at least one is needed.")
-    program, order = _program(network, None if readouts is None else tuple(readouts), seed)
+    kept = _kept(network, params, images, None if readouts is None else tuple(readouts))
+    program = _program(network.taps, kept, has_class_token(network), seed)
     size = min(chunk, len(images))
     parts: dict[tuple[str, str], list[np.ndarray]] = {}
     for start in range(0, len(images), size):
@@ -144,7 +144,7 @@ def extract(
         padded = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
         for name, points in program(params, jnp.asarray(padded)).items():
             parts.setdefault(name, []).append(np.asarray(points)[: len(part)])
-    found = _without_repeats({name: np.concatenate(parts[name]) for name in order()})
+    found = _without_repeats({name: np.concatenate(parts[name]) for name in kept})
     for (layer, readout), points in found.items():
         if readout == "pca_whitened":
             fitted = reading.whitening(points)
@@ -191,28 +191,40 @@ def taps_in_order(network: Network, params: Params, images: Any) -> dict[str, tu
     return shapes
 
 
-def _program(
-    network: Network, readouts: tuple[str, ...] | None, seed: int
-) -> tuple[Callable[..., dict[tuple[str, str], Any]], Callable[[], list[tuple[str, str]]]]:
-    """Return the compiled program of one chunk, and a function that tells the order of layers."""
+def _kept(
+    network: Network, params: Params, images: Any, readouts: tuple[str, ...] | None
+) -> tuple[tuple[str, str], ...]:
+    """Return (layer, readout) of everything that is read, in the order of the layers."""
     class_token = has_class_token(network)
-    key, order = jax.random.key(seed), []
+    return tuple(
+        (layer, readout)
+        for layer, shape in taps_in_order(network, params, images[:1]).items()
+        for readout in _chosen(reading.applicable(shape, class_token=class_token), readouts)
+    )
 
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    taps: Callable[..., Any], kept: tuple[tuple[str, str], ...], class_token: bool, seed: int
+) -> Callable[..., dict[tuple[str, str], Any]]:
+    """Return the compiled program of one chunk, the same for all networks of one architecture."""
+
+    @jax.jit
     def one(params, images):
-        order.clear()
-        found = network.taps(params, images)
-        result = {}
-        for name in taps_in_order(network, params, images):
-            allowed = reading.applicable(found[name].shape, class_token=class_token)
-            for readout in _chosen(allowed, readouts):
-                # Whitening needs every example: only the whole activation is taken here.
-                own = "flatten" if readout == "pca_whitened" else readout
-                points = reading.read(found[name], own, class_token=class_token, key=key)
-                result[name, readout] = points.astype(jnp.float32)
-                order.append((name, readout))
-        return result
+        found, key = taps(params, images), jax.random.key(seed)
+        # Whitening needs every example: only the whole activation is taken here.
+        points = {
+            (layer, readout): reading.read(
+                found[layer],
+                "flatten" if readout == "pca_whitened" else readout,
+                class_token=class_token,
+                key=key,
+            )
+            for layer, readout in kept
+        }
+        return {name: value.astype(jnp.float32) for name, value in points.items()}
 
-    return jax.jit(one), lambda: list(order)
+    return one
 
 
 def _chosen(allowed: Sequence[str], readouts: tuple[str, ...] | None) -> list[str]:
@@ -250,40 +262,24 @@ def load(path: str | pathlib.Path) -> Stored:
         ('a', 'b')
     """
     path = pathlib.Path(path).expanduser()
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"embeddings: there is no file '{path}'.") from error
-    except (*_UNREADABLE, ValueError) as error:
-        raise DataError(f"embeddings: '{path}' is not an npz archive, or is cut short.") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"embeddings: '{path}' holds one bare array; allowed is an npz archive.")
-    with archive:
+    if not path.exists():
+        raise DataError(f"embeddings: there is no file '{path}'.")
+    with npz.opened(path, "embeddings") as archive:
         names = [name for name in archive.files if name.startswith(_PREFIX)]
         if not names or "labels" not in archive.files:
             raise DataError(
                 f"embeddings: '{path.name}' holds {', '.join(archive.files) or 'nothing'}; needed "
                 "are labels and at least one layer/NAME."
             )
-        labels, classes = _labels(_array(archive, "labels", path), path)
+        labels, classes = _labels(npz.read_array(archive, "labels", path, "embeddings"), path)
         layers = {
-            name.removeprefix(_PREFIX): _layer(_array(archive, name, path), name, labels, path)
+            name.removeprefix(_PREFIX): _layer(
+                npz.read_array(archive, name, path, "embeddings"), name, labels, path
+            )
             for name in names
         }
         seen = _seen(archive, labels, path)
     return Stored(layers, labels, classes, seen)
-
-
-def _array(archive: Any, name: str, path: pathlib.Path) -> np.ndarray:
-    try:
-        return archive[name]
-    except ValueError as error:  # what NumPy raises for objects, which need pickle
-        raise DataError(
-            f"embeddings: '{name}' in '{path.name}' cannot be read without running pickled code or "
-            "is malformed; allowed are plain arrays of numbers or text."
-        ) from error
-    except _UNREADABLE as error:
-        raise DataError(f"embeddings: '{name}' in '{path.name}' is damaged ({error}).") from error
 
 
 def _labels(values: np.ndarray, path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -330,7 +326,7 @@ def _layer(values: np.ndarray, name: str, labels: np.ndarray, path: pathlib.Path
 def _seen(archive: Any, labels: np.ndarray, path: pathlib.Path) -> np.ndarray | None:
     if "seen" not in archive.files:
         return None
-    seen = _array(archive, "seen", path)
+    seen = npz.read_array(archive, "seen", path, "embeddings")
     if seen.shape != labels.shape or seen.dtype.kind != "b":
         raise DataError(
             f"embeddings: seen in '{path.name}' has dtype {seen.dtype} and shape {seen.shape}; "

@@ -51,6 +51,11 @@ class Task(NamedTuple):
     settings: Settings
     weights: np.ndarray
 
+    @property
+    def largest_share(self) -> float:
+        """Share of the largest class: what a classifier gets that always names it."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
+
 
 def around(task: Task, name: str, value: Any, draws: Any, null: Any = None) -> Measured:
     """Return a score with the interval of its bootstrap draws, and what chance gives."""
@@ -67,13 +72,12 @@ def around(task: Task, name: str, value: Any, draws: Any, null: Any = None) -> M
 
 def share(task: Task, name: str, value: float, count: int, draws: Any = ()) -> Measured:
     """Return a share of examples with Wilson's interval; chance is the largest class."""
-    largest = float(np.bincount(task.labels).max() / len(task.labels))
     if not np.isfinite(value):
         return Measured(name, np.nan)
     found = stats.binomtest(round(value * count), count).proportion_ci(
         task.settings.level, method="wilson"
     )
     return Measured(
-        name, float(value), float(found.low), float(found.high), largest,
+        name, float(value), float(found.low), float(found.high), task.largest_share,
         draws=np.asarray(draws, np.float64),
     )  # fmt: skip

@@ -160,11 +160,11 @@ def _prepare(points: np.ndarray, queries: np.ndarray | None) -> _Search:
     gallery = about_centre(points)
     if queries is None:
         own, asked = np.arange(len(gallery), dtype=np.int32), gallery
-        gallery, place = _distinct(gallery)
+        gallery, place = distinct_rows(gallery)
         twin = own if place is None else place
     else:
         asked, own, twin = about_centre(queries), None, None
-        distinct, place = _distinct(np.concatenate([gallery, asked]))
+        distinct, place = distinct_rows(np.concatenate([gallery, asked]))
         if place is not None:
             # Queries that equal no point stand in the gallery, too, but in no point's place.
             twin, place, gallery = place[len(gallery) :], place[: len(gallery)], distinct
@@ -172,8 +172,16 @@ def _prepare(points: np.ndarray, queries: np.ndarray | None) -> _Search:
     return _Search(gallery, norms, place, asked, own, twin, float(unit))
 
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the distinct rows in order, and which of them every row is; None if all differ."""
+def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the distinct rows in order, and which of them every row is; None if all differ.
+
+    Rows are equal where their bytes are.
+
+    Example:
+        >>> rows, place = distinct_rows(np.array([[1.0], [2.0], [1.0]]))
+        >>> rows.ravel().tolist(), place.tolist()
+        ([1.0, 2.0], [0, 1, 0])
+    """
     rows = np.ascontiguousarray(rows)
     hashes = np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))
     _, first, place = np.unique(hashes, return_index=True, return_inverse=True)

@@ -1,5 +1,6 @@
 """Scores with a bootstrap or draws of their own: clusterings, neighbours, probes, few examples."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,25 +34,20 @@ def _clustering(task: Task, wanted: list[str]) -> list[Measured]:
         task.points, num_clusters=clusters, seed=settings.seed, restarts=settings.restarts
     )
     assignments = np.asarray(found.assignments)
-    table = np.asarray(
-        contingency.contingency_table(
-            task.labels,
-            assignments[found.best],
-            num_classes=task.classes,
-            num_clusters=clusters,
-        )
+    count = functools.partial(
+        contingency.contingency_table,
+        task.labels,
+        num_classes=task.classes,
+        num_clusters=clusters,
     )
+    table = np.asarray(count(assignments[found.best]))
     # Every draw takes one of the restarts: where a clustering depends on its start, that counts.
     rng = np.random.default_rng(settings.seed)
     taken = rng.integers(len(assignments), size=len(task.weights))
-    cells = task.labels[None] * clusters + assignments
-    tables = np.stack(
-        [
-            np.bincount(cells[one], weights=weights, minlength=table.size).reshape(table.shape)
-            for one, weights in zip(taken, task.weights, strict=True)
-        ]
-        or [np.zeros_like(table)]
-    )
+    tables = [
+        count(assignments[one], weights=weights.astype(float))
+        for one, weights in zip(taken, task.weights, strict=True)
+    ]
     null = None
     if settings.permutations:
         null = contingency_draws.permuted_tables(table, rng, settings.permutations)
@@ -66,7 +62,7 @@ def _clustering(task: Task, wanted: list[str]) -> list[Measured]:
             task,
             name,
             functions[name](table),
-            functions[name](tables) if len(task.weights) else [],
+            functions[name](np.stack(tables)) if tables else [],
             None if null is None else functions[name](null),
         )
         for name in wanted
@@ -192,9 +188,8 @@ def _shots(task: Task, wanted: list[str]) -> list[Measured]:
         shots=possible,
         draws=task.settings.shot_draws,
     )
-    largest = float(np.bincount(task.labels).max() / len(task.labels))
     return [
-        _over_draws(task, f"shots_{k}", accuracies, largest)
+        _over_draws(task, f"shots_{k}", accuracies, task.largest_share)
         for k, accuracies in zip(possible, curve.accuracies, strict=True)
     ]
 

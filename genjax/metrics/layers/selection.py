@@ -187,21 +187,6 @@ def _around(value: float, draws: Float[Host, " draw"], level: float) -> Estimate
     return Estimate(float(value), float(value + low), float(value + high))
 
 
-def interval(value: float, draws: Float[Host, " draw"], level: float = 0.95) -> Estimate:
-    """Return an estimate with the interval of its bootstrap draws, moved to be around it.
-
-    NaN ends where fewer than 20 draws are finite.
-
-    Example:
-        >>> interval(1.0, np.linspace(0.0, 1.0, 41)).low
-        0.525
-    """
-    finite = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(finite) < 20:
-        return Estimate(float(value), np.nan, np.nan)
-    return _around(value, finite, level)
-
-
 def nested(
     choosing: Float[Host, "unit half L"],
     judging: Float[Host, "units halves layers"],

@@ -81,7 +81,7 @@ def test_flags_tell_what_is_wrong():
 def write(path, **arrays):
     kept = {"labels": np.repeat(["b", "a"], 3), "layer/one": np.eye(6)} | arrays
     kept = {name: value for name, value in kept.items() if value is not None}
-    np.savez(path, allow_pickle=True, **kept)
+    np.savez(path, **kept)
     return path
 
 
