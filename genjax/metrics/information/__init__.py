@@ -1,0 +1,1 @@
+"""The information-theoretic view of generalization: channels, estimators, bounds, stability."""
