@@ -2,11 +2,13 @@
 
 from genjax.training.config import HyperParameters, ModelConfig, SweepConfig, TrainingConfig
 from genjax.training.population import Population, TrainedGroup
+from genjax.training.resamples import Own, train_resamples
 from genjax.training.sweep import TrainingData, check, sweep
 
 __all__ = [
     "HyperParameters",
     "ModelConfig",
+    "Own",
     "Population",
     "SweepConfig",
     "TrainedGroup",
@@ -14,4 +16,5 @@ __all__ = [
     "TrainingData",
     "check",
     "sweep",
+    "train_resamples",
 ]
