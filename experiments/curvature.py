@@ -6,7 +6,7 @@ and does it predict the gap between networks?
 
 from absl import flags
 
-from experiments import commandline, configuration, fields, relating, surfaces, trial
+from experiments import commandline, configuration, fields, relating, study, surfaces, trial
 from experiments.configs import curvature as curvature_config
 from genjax.metrics import complexity
 from genjax.report import curvature as curvature_report
@@ -19,7 +19,7 @@ TITLE = "Are flat networks better?"
 
 def main() -> None:
     """Train networks by several optimizers, measure their sharpness, relate it to their errors."""
-    config, begun = FLAGS.config, relating.begin()
+    config, begun = FLAGS.config, study.begin()
     plain = configuration.as_plain(config)
     names = [m.name for m in complexity.select(tuple(config.measures.names))]
     ready = trial.prepare(config, curvature_config.get_config())

@@ -15,7 +15,7 @@ import pandas as pd
 from absl import flags
 from threadpoolctl import threadpool_limits
 
-from experiments import commandline, relating
+from experiments import commandline, study
 from genjax import errors, report
 from genjax.metrics import layers
 from genjax.metrics.layers import DYBALLA2024, Settings, embeddings, readouts
@@ -91,7 +91,7 @@ class _Asked:
 
 def measure_file() -> None:
     """Score every layer of a file; write layers.csv, a figure and a page."""
-    begun, asked = relating.begin(), _Asked()
+    begun, asked = study.begin(), _Asked()
     stored = embeddings.load(FLAGS.embeddings)
     _check_readouts(stored, asked)
     path = pathlib.Path(FLAGS.embeddings).expanduser()

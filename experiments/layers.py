@@ -12,13 +12,20 @@ import numpy as np
 import sklearn.manifold
 from absl import flags
 
-from experiments import commandline, configuration, embedded, fields, layering, relating, unseen
+from experiments import (
+    commandline,
+    configuration,
+    embedded,
+    fields,
+    layering,
+    study,
+    unseen,
+)
 from experiments.configs import layers as layers_config
 from genjax import errors, report
 from genjax.metrics.layers import extract, select, truncations
 from genjax.report import layers as answering
 from genjax.report import layers_page
-from genjax.report.storage import OutputFolder
 
 FLAGS = flags.FLAGS
 TITLE = "Which layer generalizes?"
@@ -36,18 +43,11 @@ def main() -> None:
     if FLAGS.embeddings is not None:
         embedded.measure_file()
         return
-    config, begun = FLAGS.config, relating.begin()
+    config, begun = FLAGS.config, study.begin()
     plain = configuration.as_plain(config)
     fields.check_names(config, layers_config.get_config())
     _check(config)
     drawn = unseen.prepare(config)
-    output = OutputFolder(FLAGS.output or f"results/{config.name}")
-    if not FLAGS.overwrite and output.prepare(plain) == "complete":
-        print(commandline.COMPLETE.format(output.path))
-        return
-    if FLAGS.overwrite:
-        output.prepare(plain, overwrite=True)
-        unseen.forget(output)
     fingerprint = " ".join(
         part.fingerprint for split in drawn for part in (split.train, split.seen, split.unseen)
     )
@@ -57,7 +57,9 @@ def main() -> None:
         "command": " ".join(sys.argv),
         "started": begun.started,
     }
-    output.write_run_card(report.provenance.run_card(plain, **card, wall_times={}))
+    output = study.opened(plain, card)
+    if output is None:
+        return
     populations = unseen.train(config, drawn, output)
     mark = f"{report.provenance.config_hash(plain)} {fingerprint}"
     tables = layering.measured(config, drawn, populations, output, mark)

@@ -9,7 +9,7 @@ import sys
 
 from absl import flags
 
-from experiments import commandline, configuration, measuring, relating, trial
+from experiments import commandline, configuration, measuring, relating, study, trial
 from genjax import report
 from genjax.errors import InvalidInputError
 from genjax.metrics import complexity, recorded
@@ -44,7 +44,7 @@ def measure_stored() -> None:
     named = [a for a in sys.argv if re.match("--?config(=|$)", a)]
     if named != [f"--config={commandline.CONFIGS / 'measures.py'}"]:  # what `launch` puts there
         raise InvalidInputError("config: with --run the configuration is that of the stored run.")
-    begun = relating.begin()
+    begun = study.begin()
     names = tuple(FLAGS.names or ("fast",))
     complexity.select(names)  # refuses before the run is read
     stored, population, run = trial.stored(FLAGS.run)
@@ -75,7 +75,7 @@ def measure_stored() -> None:
 
 def measure_fresh() -> None:
     """Train the population of a configuration, measure and relate it."""
-    config, begun = FLAGS.config, relating.begin()
+    config, begun = FLAGS.config, study.begin()
     plain = configuration.as_plain(config)
     if FLAGS.names:
         plain["measures"]["names"] = list(FLAGS.names)

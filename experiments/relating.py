@@ -1,6 +1,5 @@
 """A population trained, measured and related to its gaps: shared by measures and curvature."""
 
-import datetime
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from experiments import commandline, measuring, stages
+from experiments import measuring, study
 from experiments.trial import Trial
 from genjax import report
 from genjax.metrics.complexity import Refused
@@ -16,23 +15,6 @@ from genjax.report import measures as measures_report
 from genjax.report.storage import OutputFolder
 from genjax.statistics.relations import Relations
 from genjax.training import Population
-
-
-class Begun(NamedTuple):
-    """When a run began.
-
-    Attributes:
-        started: time of day.
-        clock: monotonic seconds.
-    """
-
-    started: datetime.datetime
-    clock: float
-
-
-def begin() -> Begun:
-    """Return the time."""
-    return Begun(datetime.datetime.now(datetime.UTC), time.monotonic())
 
 
 class Related(NamedTuple):
@@ -52,32 +34,30 @@ class Related(NamedTuple):
 
 
 def card(
-    config: Mapping[str, Any], source: Trial, begun: Begun, status: Literal["partial", "complete"]
+    config: Mapping[str, Any],
+    source: Trial,
+    begun: study.Begun,
+    status: Literal["partial", "complete"],
 ) -> dict[str, Any]:
     """Return the run card of a trial."""
+    seconds = {"all": time.monotonic() - begun.clock}
     return report.provenance.run_card(
-        config,
-        data_fingerprint=source.train.fingerprint,
-        seeds=list(range(source.sweep.seeds)) if source.sweep else [],
-        wall_times={"all": time.monotonic() - begun.clock},
-        command=" ".join(sys.argv),
-        status=status,
-        started=begun.started,
+        config, **_known(source, begun), wall_times=seconds, status=status
     )
 
 
-def opened(plain: Mapping[str, Any], ready: Trial, begun: Begun) -> OutputFolder | None:
+def _known(source: Trial, begun: study.Begun) -> dict[str, Any]:
+    return {
+        "data_fingerprint": source.train.fingerprint,
+        "seeds": list(range(source.sweep.seeds)) if source.sweep else [],
+        "command": " ".join(sys.argv),
+        "started": begun.started,
+    }
+
+
+def opened(plain: Mapping[str, Any], ready: Trial, begun: study.Begun) -> OutputFolder | None:
     """Return the folder of a run, its card saying that it is partial; None if it is complete."""
-    flags = commandline.FLAGS
-    output = OutputFolder(flags.output or f"results/{plain['name']}")
-    if not flags.overwrite and output.prepare(plain) == "complete":
-        print(commandline.COMPLETE.format(output.path))
-        return None
-    if flags.overwrite:
-        output.prepare(plain, overwrite=True)
-        stages.forget(output)
-    output.write_run_card(card(plain, ready, begun, "partial"))
-    return output
+    return study.opened(plain, _known(ready, begun))
 
 
 def related(config: Any, plain: Mapping[str, Any], ready: Trial, output: OutputFolder) -> Related:

@@ -154,11 +154,12 @@ def forget(output: report.storage.OutputFolder) -> None:
         OutputError: they cannot be removed.
     """
     try:
-        for folder in (output.path / "checkpoints").glob("group_*"):
-            shutil.rmtree(folder)
+        for pattern in ("group_*", "split_*"):
+            for folder in (output.path / "checkpoints").glob(pattern):
+                shutil.rmtree(folder)
         for file in [
             *(output.path / "cells").glob("group_*.nc"),
-            *(output.path / "measured").glob("group_*"),
+            *(output.path / "measured").glob("*.*"),
         ]:
             file.unlink()
     except OSError as error:

@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import pathlib
-import shutil
 from typing import Any, NamedTuple
 
 import jax
@@ -165,19 +164,3 @@ def train(config: Any, drawn: list[Split], output: OutputFolder) -> list[Populat
         Population(tuple(g for m in range(len(whole.models)) for g in trained[m, split].groups), {})
         for split in range(len(drawn))
     ]
-
-
-def forget(output: OutputFolder) -> None:
-    """Remove checkpoints and measurements of whatever run is in the folder.
-
-    Raises:
-        OutputError: they cannot be removed.
-    """
-    try:
-        for folder in ("checkpoints", "measured"):
-            if (output.path / folder).exists():
-                shutil.rmtree(output.path / folder)
-    except OSError as error:
-        raise errors.OutputError(
-            f"output folder '{output.path}': what another run left cannot be removed ({error})."
-        ) from error

@@ -10,9 +10,10 @@ import scipy.stats
 from genjax.metrics.curvature import Density
 from genjax.metrics.curvature.weight_matching import ModeConnectivity
 from genjax.report import figures_curvature as figures
+from genjax.report import layouts
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, join, significant
-from genjax.report.storage import Figure, OutputFolder
+from genjax.report.storage import OutputFolder
 
 BASE = "momentum"
 """What other optimizers are compared with."""
@@ -207,21 +208,23 @@ def section(output: OutputFolder, compared: pd.DataFrame, pictures: Pictures) ->
         Section(
             "Optimizers beside each other",
             ["Every optimizer at the learning rate whose networks validate best, seed by seed."],
-            _drawn(output, "optimizers", figures.ratios, compared, _RATIOS),
+            layouts.draw(output, "optimizers", figures.ratios, compared, caption=_RATIOS),
             [_table(compared)],
             "Ratios and differences are paired by seed: the same start, the same order of batches.",
         ),
         Section(
             "The loss around the networks",
             figures=[
-                *_drawn(output, "spectra", figures.densities, pictures.spectra, _SPECTRA),
-                *_drawn(output, "slices", figures.slices, pictures.slices, _SLICES),
-                *_drawn(output, "paths", figures.paths, pictures.paths, _PATHS),
+                *layouts.draw(
+                    output, "spectra", figures.densities, pictures.spectra, caption=_SPECTRA
+                ),
+                *layouts.draw(output, "slices", figures.slices, pictures.slices, caption=_SLICES),
+                *layouts.draw(output, "paths", figures.paths, pictures.paths, caption=_PATHS),
             ],
         ),
         Section(
             "The edge of stability",
-            figures=_drawn(output, "edge", figures.edge, pictures.edge, _EDGE),
+            figures=layouts.draw(output, "edge", figures.edge, pictures.edge, caption=_EDGE),
         ),
     ]
 
@@ -240,13 +243,6 @@ _EDGE = (
     "Top eigenvalue of the Hessian along full-batch gradient descent; dashed lines are 2 / learning"
     " rate, where a quadratic would become unstable."
 )
-
-
-def _drawn(output: OutputFolder, name: str, draw: Any, data: Any, caption: str) -> list[Figure]:
-    wide, narrow = draw(data, narrow=False), draw(data, narrow=True)
-    if wide is None or narrow is None:
-        return []
-    return [output.write_figure(f"figures/{name}", wide, caption, caption, narrow=narrow)]
 
 
 def _table(compared: pd.DataFrame) -> Table:

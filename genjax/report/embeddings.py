@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from genjax.metrics.layers import SCORES
-from genjax.report import figures_layers, page, terminal
+from genjax.report import figures_layers, layouts, page, terminal
 from genjax.report.layers import groups
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, join
@@ -82,10 +82,7 @@ def write(output: OutputFolder, table: pd.DataFrame, card: Mapping[str, Any]) ->
     metrics = list(dict.fromkeys(shown["metric"]))[:MOST_PANELS]
     shown = shown[shown["metric"].isin(metrics)]
     caption = "Scores of every layer; lines are intervals over examples."
-    wide, narrow = figures_layers.layers(shown), figures_layers.layers(shown, narrow=True)
-    drawn = []
-    if wide is not None and narrow is not None:
-        drawn = [output.write_figure("figures/layers", wide, caption, caption, narrow=narrow)]
+    drawn = layouts.draw(output, "layers", figures_layers.layers, shown, caption=caption)
     rows = [
         (
             r["layer"], r["readout"], r["normalisation"], r["examples"], r["metric"],

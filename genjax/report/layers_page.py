@@ -5,16 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as MatplotlibFigure
 
 from genjax.metrics.layers.pruning import Kept
 from genjax.metrics.layers.selection import Estimate, mean_over_groups
 from genjax.report import figures_layers as figures
-from genjax.report import page
+from genjax.report import layouts, page
 from genjax.report.layers import CHEAP, JUDGED, Answers, Tables, complete, groups, of
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, count, join
-from genjax.report.storage import Figure, OutputFolder
+from genjax.report.storage import OutputFolder
 from genjax.statistics import chance
 
 PAGE = "report.html"
@@ -269,30 +268,34 @@ def _sections(output, tables: Tables, found: Answers, pruned, planes, classes) -
         Section(
             "Scores against depth",
             ["Mean over networks; bands are intervals over draws of the unseen classes."],
-            _drawn(output, "depth", figures.depth, (curves(tables),), "Scores against depth."),
+            layouts.draw(
+                output, "depth", figures.depth, curves(tables), caption="Scores against depth."
+            ),
         ),
         Section(
             "Which layer is best",
-            figures=_drawn(
-                output, "best", figures.best, (of(best, metric=SHOWN),),
-                f"Probability that each layer is the best by {SHOWN}; the larger the likelier.",
+            figures=layouts.draw(
+                output, "best", figures.best, of(best, metric=SHOWN),
+                caption=f"Probability that each layer is the best by {SHOWN}; the larger the "
+                "likelier.",
             ),
             tables=[_best_table(found)],
         ),
         Section(
             "Accuracy and generalization",
-            figures=_drawn(
-                output, "models", figures.models, (shown, label),
-                "Accuracy on seen classes and separability of unseen ones; intervals are over "
-                "networks.",
+            figures=layouts.draw(
+                output, "models", figures.models, shown, label,
+                caption="Accuracy on seen classes and separability of unseen ones; intervals "
+                "are over networks.",
             ),
             tables=[_agreement_table(found)],
         ),
         Section(
             "A look at the embeddings",
-            figures=_drawn(
-                output, "planes", figures.planes, (planes, classes),
-                "Examples of the unseen classes of the first split in two dimensions (t-SNE).",
+            figures=layouts.draw(
+                output, "planes", figures.planes, planes, classes,
+                caption="Examples of the unseen classes of the first split in two dimensions "
+                "(t-SNE).",
             ),
         ),
         Section(
@@ -309,22 +312,14 @@ def _sections(output, tables: Tables, found: Answers, pruned, planes, classes) -
         Section("Can the best layer be known beforehand?", tables=[_picked_table(found)]),
         Section(
             "What is saved by keeping less of a network",
-            figures=_drawn(
+            figures=layouts.draw(
                 output, "pruning", figures.pruned,
-                (of(pruned, metric=SHOWN), f"{SHOWN} minus that of the last layer"),
-                "What a score changes by when the network is kept only up to a layer.",
+                of(pruned, metric=SHOWN), f"{SHOWN} minus that of the last layer",
+                caption="What a score changes by when the network is kept only up to a layer.",
             ),
         ),
         Section("Seen and unseen classes together", tables=[_joint_table(tables)]),
     ]  # fmt: skip
-
-
-def _drawn(output, name: str, draw: Any, data: tuple[Any, ...], caption: str) -> list[Figure]:
-    wide: MatplotlibFigure | None = draw(*data, narrow=False)
-    narrow: MatplotlibFigure | None = draw(*data, narrow=True)
-    if wide is None or narrow is None:
-        return []
-    return [output.write_figure(f"figures/{name}", wide, caption, caption, narrow=narrow)]
 
 
 def _best_rows(found: Answers) -> pd.DataFrame:

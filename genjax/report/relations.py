@@ -1,19 +1,24 @@
 """The page of relations: which measures predict the target, in tables, figures and sentences."""
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 
-from genjax.report import figures_relations, figures_relations_scatter, measure_rows, page
+from genjax.report import (
+    figures_relations,
+    figures_relations_scatter,
+    layouts,
+    measure_rows,
+    page,
+)
 from genjax.report import relation_glossary as glossary
 from genjax.report import relation_words as words
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, count, signed
-from genjax.report.storage import Figure, OutputFolder
+from genjax.report.storage import OutputFolder
 from genjax.statistics.relations import Relations
 
 PAGE = "report.html"
@@ -148,37 +153,22 @@ def section(output: OutputFolder, relations: Relations) -> list[Section]:
     ]
 
 
-def _draw(
-    output: OutputFolder,
-    name: str,
-    draw: Callable[..., matplotlib.figure.Figure | None],
-    relations: Relations,
-    caption: str,
-    alt: str,
-) -> list[Figure]:
-    """Write a figure in both layouts; nothing where there is nothing to draw."""
-    wide, narrow = draw(relations, narrow=False), draw(relations, narrow=True)
-    if wide is None or narrow is None:
-        return []
-    return [output.write_figure(f"figures/{name}", wide, caption, alt, narrow=narrow)]
-
-
 def _overall_section(output: OutputFolder, relations: Relations) -> Section:
-    figures = _draw(
+    figures = layouts.draw(
         output,
         "relations",
         figures_relations.dot_plot,
         relations,
-        _dot_caption(relations),
-        _dot_alt(relations),
+        caption=_dot_caption(relations),
+        alt=_dot_alt(relations),
     )
-    figures += _draw(
+    figures += layouts.draw(
         output,
         "scatter",
         figures_relations.scatter,
         relations,
-        _scatter_caption(relations),
-        f"Scatter plots of {relations.target_name} against "
+        caption=_scatter_caption(relations),
+        alt=f"Scatter plots of {relations.target_name} against "
         f"{count(len(figures_relations_scatter.shown_measures(relations)), 'measure')} and "
         "against random numbers.",
     )
@@ -245,14 +235,14 @@ def _scatter_caption(relations: Relations) -> str:
 
 def _within_section(output: OutputFolder, relations: Relations) -> Section:
     found = np.isfinite(measure_rows.numbers(relations.table, "granulated")).any()
-    figures = _draw(
+    figures = layouts.draw(
         output,
         "by_hyper",
         figures_relations.hyper_heat_map,
         relations,
-        "Along every hyper-parameter alone. Blue: the measure orders networks like "
+        caption="Along every hyper-parameter alone. Blue: the measure orders networks like "
         f"{relations.target_name}; red: the other way round; white: chance.{_shown(relations)}",
-        f"Heat map of {count(len(relations.table), 'measure')} by "
+        alt=f"Heat map of {count(len(relations.table), 'measure')} by "
         f"{count(len(relations.networks.hyper_names), 'hyper-parameter')}.",
     )
     return Section(
@@ -269,15 +259,16 @@ def _within_section(output: OutputFolder, relations: Relations) -> Section:
 
 def _sign_error_section(output: OutputFolder, relations: Relations) -> Section:
     number = len(relations.environments)
-    figures = _draw(
+    figures = layouts.draw(
         output,
         "sign_errors",
         figures_relations.sign_error_distribution,
         relations,
-        f"Sign errors over {count(number, 'environment')}: at each x the share of environments "
-        "with a sign error larger than x. A measure that is never wrong is white everywhere."
+        caption=f"Sign errors over {count(number, 'environment')}: at each x the share of "
+        "environments with a sign error larger than x. A measure that is never wrong is white "
+        "everywhere."
         f"{_shown(relations)}",
-        f"Distribution of sign errors of {count(len(relations.table), 'measure')} over "
+        alt=f"Distribution of sign errors of {count(len(relations.table), 'measure')} over "
         f"{count(number, 'environment')}.",
     )
     tables = _some(_table("Sign errors", relations.table, SIGN_ERRORS))
