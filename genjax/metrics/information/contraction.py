@@ -33,7 +33,8 @@ class LayerAudit(NamedTuple):
         path: of its kernel in the parameter tree.
         kind: `dense`, `convolution`, `depthwise` or `grouped`.
         ranks: of the layer as a linear map; a heuristic for information, no coefficient.
-        contraction: Lemma 1's verdict, rank below the number of inputs; None where neither rank
+        contraction: Lemma 1's verdict, rank below the number of inputs, of the layer alone (a skip
+            connection around it loses nothing, whatever the verdict); None where neither rank
             nor sizes decide it.
     """
 

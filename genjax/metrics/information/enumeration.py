@@ -240,8 +240,8 @@ def layer_information(
     return LayerInformation(
         float(information_of_table(joint)),
         float(information_of_table(trunk)),
-        head,
-        last_layer,
+        float(head),
+        float(last_layer),
     )
 
 
