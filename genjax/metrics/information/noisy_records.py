@@ -30,7 +30,8 @@ class NoisyTraining:
         trained: `all` layers, or the `output` layer only (the trunk stays as it was).
         noisy: layers that get noise, `all` that are trained or the `output` layer.
         quantities: what is recorded of `QUANTITIES`; each costs gradients, see `Record`.
-        record_every: steps per record; sums over steps then take each recorded step for that many.
+        record_every: steps per record. Bounds sum over the steps they are given: they want 1, or
+            statistics multiplied by this.
         errors_every: steps per evaluation of the errors, a multiple of `record_every`; 0 for never.
         examples: training examples, the first ones, whose single gradients `variance` takes.
         sketch_size: random projections that `sketch` keeps of each gradient.
