@@ -83,37 +83,42 @@ def draw(
 ) -> Supersamples:
     """Draw supersamples and their masks.
 
+    Masks come in twos, one the opposite of the other, so that every coin falls on both sides
+    equally often: each mask alone is as if drawn by n coins, and plug-in bounds are those of a
+    distribution with fair coins, never below the gap that was counted.
+
     Args:
         num_examples: examples there are; supersamples are drawn from all of them, independently.
         num_pairs: n, the size of a training set.
         num_supersamples: K1.
-        num_masks: K2. Information is estimated from so many coins per pair: 30 leave a bias of
-            about 1/60 nats (see `genjax.metrics.information.supersample_bounds`).
+        num_masks: K2, even. Information is estimated from so many coins per pair: 30 leave a bias
+            of about 1/60 nats (see `genjax.metrics.information.supersample_bounds`).
         seed: of both.
 
     Raises:
         InvalidInputError: too few examples, or fewer than two masks.
 
     Example:
-        >>> found = draw(100, num_pairs=10, num_supersamples=2, num_masks=5, seed=0)
+        >>> found = draw(100, num_pairs=10, num_supersamples=2, num_masks=6, seed=0)
         >>> found.pairs.shape, found.masks.shape
-        ((2, 10, 2), (2, 5, 10))
+        ((2, 10, 2), (2, 6, 10))
     """
     if num_pairs < 1 or 2 * num_pairs > num_examples:
         raise errors.InvalidInputError(
             f"num_pairs: found {num_pairs}; allowed are 1 to {num_examples // 2}, half of the "
             f"{num_examples} examples."
         )
-    if num_supersamples < 1 or num_masks < 2:
+    if num_supersamples < 1 or num_masks < 2 or num_masks % 2:
         raise errors.InvalidInputError(
-            f"num_supersamples and num_masks: found {num_supersamples} and {num_masks}; at least 1 "
-            "and 2 are needed."
+            f"num_supersamples and num_masks: found {num_supersamples} and {num_masks}; allowed "
+            "are whole numbers from 1, and even ones from 2."
         )
     rng = np.random.default_rng(seed)
     pairs = np.stack(
         [rng.permutation(num_examples)[: 2 * num_pairs] for _ in range(num_supersamples)]
     )
-    masks = rng.integers(2, size=(num_supersamples, num_masks, num_pairs))
+    half = rng.integers(2, size=(num_supersamples, num_masks // 2, num_pairs))
+    masks = np.stack([half, 1 - half], axis=2).reshape(num_supersamples, num_masks, num_pairs)
     return Supersamples(pairs.reshape(num_supersamples, num_pairs, 2), masks)
 
 

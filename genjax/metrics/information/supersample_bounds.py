@@ -276,6 +276,24 @@ OF_WEIGHTS = float(np.sqrt(2 * LOG_2))
 """CMI of continuous weights: the masks can be read off them, so it is n log 2 and says 1.177."""
 
 
+def per_supersample(found: Outcomes) -> pd.DataFrame:
+    """Return every bound of every supersample.
+
+    Bounds that need what is not the case (interpolating networks) are left out.
+
+    Returns:
+        Rows `bound`, `supersample`, `value` and `gap` (mean over masks).
+    """
+    gaps = np.nanmean(found.gap(), axis=1)
+    rows = []
+    for name, compute in BOUNDS.items():
+        values = compute(found)
+        if np.isfinite(values).all():
+            rows += [(name, k, value, gaps[k]) for k, value in enumerate(values)]
+    rows += [("CMI of the weights", k, OF_WEIGHTS, gap) for k, gap in enumerate(gaps)]
+    return pd.DataFrame(rows, columns=["bound", "supersample", "value", "gap"])
+
+
 def table(found: Outcomes, *, level: float = 0.95) -> pd.DataFrame:
     """Return every bound beside the gap.
 
@@ -288,17 +306,12 @@ def table(found: Outcomes, *, level: float = 0.95) -> pd.DataFrame:
         (at least 1, or what guessing could not exceed), `holds` (at least the gap) and
         `mostly_bias` (half or more of the information is what masks that tell nothing would show).
     """
-    gaps = np.nanmean(found.gap(), axis=1)
     rows = []
-    for name, compute in BOUNDS.items():
-        values = compute(found)
-        if not np.isfinite(values).all():
-            continue  # of interpolating networks, which these are not
-        low, high = _interval(values, level)
-        rows.append((name, values.mean(), low, high))
-    rows.append(("CMI of the weights", OF_WEIGHTS, np.nan, np.nan))
+    for name, own in per_supersample(found).groupby("bound", sort=False):
+        values = own["value"].to_numpy()
+        rows.append((name, values.mean(), *_interval(values, level)))
     frame = pd.DataFrame(rows, columns=["bound", "value", "low", "high"])
-    gap = float(gaps.mean())
+    gap = float(np.nanmean(found.gap(), axis=1).mean())
     return frame.assign(
         gap=gap,
         vacuous=frame["value"] >= 1,
@@ -308,7 +321,7 @@ def table(found: Outcomes, *, level: float = 0.95) -> pd.DataFrame:
 
 
 def _interval(values: Float[Host, " K1"], level: float) -> tuple[float, float]:
-    if len(values) < 2:
+    if len(values) < 2 or np.ptp(values) == 0:
         return np.nan, np.nan
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean() - half), float(values.mean() + half)

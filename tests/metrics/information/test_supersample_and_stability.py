@@ -23,11 +23,12 @@ def mlp():
 
 
 def test_masks_choose_one_of_every_pair():
-    drawn = supersample.draw(50, num_pairs=6, num_supersamples=2, num_masks=3, seed=1)
+    drawn = supersample.draw(50, num_pairs=6, num_supersamples=2, num_masks=4, seed=1)
     own = drawn.trained_on()
-    assert own.shape == (6, 6)
+    assert own.shape == (8, 6)
+    assert np.all(drawn.masks.mean(axis=1) == 0.5)
     for run, chosen in enumerate(own):
-        pairs, mask = drawn.pairs[run // 3], drawn.masks[run // 3, run % 3]
+        pairs, mask = drawn.pairs[run // 4], drawn.masks[run // 4, run % 4]
         assert chosen.tolist() == [int(pairs[i, mask[i]]) for i in range(6)]
     assert all(len(set(pairs.ravel().tolist())) == 12 for pairs in drawn.pairs)
 
@@ -55,7 +56,7 @@ def test_outcomes_are_those_of_the_networks(digits, mlp):
 
 
 def test_one_start_for_all_masks_where_the_algorithm_is_deterministic(digits, mlp):
-    drawn = supersample.draw(len(digits), num_pairs=40, num_supersamples=1, num_masks=3, seed=0)
+    drawn = supersample.draw(len(digits), num_pairs=40, num_supersamples=1, num_masks=4, seed=0)
     same = supersample.train(mlp, RULES, digits, drawn, KEY, random_seeds=False)
     own = supersample.train(mlp, RULES, digits, drawn, KEY)
     start, others = (g.init_params["dense1"]["kernel"] for g in (same, own))
