@@ -18,6 +18,7 @@ from genjax.metrics.information.channels import (
     check_distribution,
     check_probability,
 )
+from genjax.metrics.information.checks import check_counts, check_not_negative, check_positive
 
 _BISECTIONS = 60
 
@@ -131,9 +132,8 @@ def gaussian_channel_coefficient(signal: Any, noise: Any) -> Any:
         >>> round(float(gaussian_channel_coefficient(2.0, 1.0)), 6)
         0.666667
     """
-    _check_positive(signal, "signal")
-    _check_not_negative(noise, "noise")
-    return np.asarray(signal) / (np.asarray(signal) + np.asarray(noise))
+    signal, noise = check_positive(signal, "signal"), check_not_negative(noise, "noise")
+    return signal / (signal + noise)
 
 
 def gaussian_channel_ratio(correlation: Any, signal: Any, noise: Any) -> Any:
@@ -181,8 +181,7 @@ def dropout_coefficient(num_units: int, rate: float | int, *, product_input: boo
         >>> round(dropout_coefficient(3, 0.3), 3), dropout_coefficient(3, 0.3, product_input=True)
         (0.973, 0.7)
     """
-    if num_units < 1:
-        raise InvalidInputError(f"num_units: found {num_units}; at least 1 is needed.")
+    check_counts(num_units, "num_units")
     rate = check_probability(rate, "rate")
     return 1.0 - rate if product_input else 1.0 - rate**num_units
 
@@ -205,8 +204,7 @@ def drop_connect_coefficient(num_weights: int, rate: float | int) -> float:
         >>> drop_connect_coefficient(2, 0.5)
         0.75
     """
-    if num_weights < 1:
-        raise InvalidInputError(f"num_weights: found {num_weights}; at least 1 is needed.")
+    check_counts(num_weights, "num_weights")
     return 1.0 - check_probability(rate, "rate") ** num_weights
 
 
@@ -257,7 +255,7 @@ def bounded_noise_eta_kl(bound: Any, num_units: Any, noise: Any) -> Any:
 
 
 def _eta_of_antipodes(half: float) -> float:
-    if not np.isfinite(half) or half > 12:  # 1 - eta is below Q(12) < 1e-32
+    if not np.isfinite(half) or half > 12:  # 1 - eta is at most 4 Q(12) < 1e-32
         return 1.0
 
     def integrand(y):
@@ -269,21 +267,7 @@ def _eta_of_antipodes(half: float) -> float:
 
 def _half_distance(bound: Any, num_units: Any, noise: Any) -> Any:
     """Return a sqrt(d) / sigma; infinite where there is no noise but room to move."""
-    _check_not_negative(bound, "bound")
-    _check_not_negative(noise, "noise")
-    if np.any(np.asarray(num_units) < 1):
-        raise InvalidInputError(f"num_units: found {num_units}; at least 1 is needed.")
-    length = np.asarray(bound) * np.sqrt(num_units)
-    noise = np.asarray(noise, np.float64)
+    noise = check_not_negative(noise, "noise")
+    length = check_not_negative(bound, "bound") * np.sqrt(check_counts(num_units, "num_units"))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(length == 0, 0.0, length / noise)[()]
-
-
-def _check_positive(value: Any, name: str) -> None:
-    if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-        raise InvalidInputError(f"{name}: found {value}; it must be positive and finite.")
-
-
-def _check_not_negative(value: Any, name: str) -> None:
-    if not np.all((np.asarray(value) >= 0) & np.isfinite(value)):
-        raise InvalidInputError(f"{name}: found {value}; it must be at least 0 and finite.")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from genjax.errors import InvalidInputError
+from genjax.metrics.information.checks import check_counts, check_not_negative, check_positive
 
 _FINITE = "finite"
 _NO_NOISE = (
@@ -59,9 +60,9 @@ def noisy_mean(num_examples: Any, dimension: Any, variance: Any, noise_variance:
         >>> round(float(found.gap), 2), round(float(found.information), 6)
         (0.51, 0.289027)
     """
-    n, d = _counts(num_examples, "num_examples"), _counts(dimension, "dimension")
-    s2 = _positive(variance, "variance")
-    t2 = _not_negative(noise_variance, "noise_variance")
+    n, d = check_counts(num_examples, "num_examples"), check_counts(dimension, "dimension")
+    s2 = check_positive(variance, "variance")
+    t2 = check_not_negative(noise_variance, "noise_variance")
     information = _half_log(d, s2 / n, t2)
     # Given Z_i the mean of the others is left, of variance s2 (n - 1) / n^2.
     individual = _half_log(d, s2 / n**2, s2 * (n - 1) / n**2 + t2)
@@ -120,9 +121,12 @@ def noisy_descent(
         >>> [round(float(value), 5) for value in found[1:4]]
         [1.43237, 2.48734, 6.1185]
     """
-    n, d = _counts(num_examples, "num_examples"), _counts(dimension, "dimension")
-    steps = _counts(steps, "steps")
-    s2, v = _positive(variance, "variance"), _not_negative(noise_variance, "noise_variance")
+    n, d = check_counts(num_examples, "num_examples"), check_counts(dimension, "dimension")
+    steps = check_counts(steps, "steps")
+    s2, v = (
+        check_positive(variance, "variance"),
+        check_not_negative(noise_variance, "noise_variance"),
+    )
     e = np.asarray(rate, np.float64)
     if not np.all((e > 0) & (e < 2)):
         raise InvalidInputError(f"rate: found {rate}; it must be in (0, 2).")
@@ -174,9 +178,12 @@ def gibbs(num_examples: Any, variance: Any, inverse_temperature: Any, prior_vari
         >>> round(float(found.gap), 7), round(float(found.symmetrised_information / 5.0), 7)
         (0.1619048, 0.1619048)
     """
-    n = _counts(num_examples, "num_examples")
-    s2, g = _positive(variance, "variance"), _positive(inverse_temperature, "inverse_temperature")
-    precision = 1 / _positive(prior_variance, "prior_variance") + 2 * g
+    n = check_counts(num_examples, "num_examples")
+    s2, g = (
+        check_positive(variance, "variance"),
+        check_positive(inverse_temperature, "inverse_temperature"),
+    )
+    precision = 1 / check_positive(prior_variance, "prior_variance") + 2 * g
     symmetrised = (2 * g / precision) ** 2 * s2 / n * precision
     information = np.log1p(symmetrised) / 2
     return Gibbs(4 * g * s2 / (n * precision), symmetrised, information, symmetrised - information)
@@ -212,7 +219,7 @@ def transport(num_examples: Any, variance: Any = 1.0) -> TransportGap:
         >>> [round(float(value), 6) for value in transport(5)]
         [0.160389, 0.163963]
     """
-    n, s2 = _counts(num_examples, "num_examples"), _positive(variance, "variance")
+    n, s2 = check_counts(num_examples, "num_examples"), check_positive(variance, "variance")
     scale = np.sqrt(2 * s2 / np.pi)
     before, after = 1 / np.sqrt(n), np.sqrt(n - 1) / n
     # sqrt(1 + 1/n) - sqrt(1 - 1/n) without the loss of digits for large n.
@@ -228,22 +235,3 @@ def _half_log(dimension: Any, signal: Any, noise: Any) -> Any:
 
 def _reason(*values: Any) -> str:
     return _FINITE if all(np.all(np.isfinite(value)) for value in values) else _NO_NOISE
-
-
-def _counts(value: Any, name: str) -> Any:
-    counts = np.asarray(value, np.float64)
-    if not np.all((counts >= 1) & (counts == np.floor(counts)) & np.isfinite(counts)):
-        raise InvalidInputError(f"{name}: found {value}; a whole number of at least 1 is needed.")
-    return counts
-
-
-def _positive(value: Any, name: str) -> Any:
-    if not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-        raise InvalidInputError(f"{name}: found {value}; it must be positive and finite.")
-    return np.asarray(value, np.float64)
-
-
-def _not_negative(value: Any, name: str) -> Any:
-    if not np.all((np.asarray(value) >= 0) & np.isfinite(value)):
-        raise InvalidInputError(f"{name}: found {value}; it must be at least 0 and finite.")
-    return np.asarray(value, np.float64)

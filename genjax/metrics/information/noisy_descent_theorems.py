@@ -11,6 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from genjax.errors import InvalidInputError
+from genjax.metrics.information.checks import (
+    check_counts,
+    check_delta,
+    check_not_negative,
+    check_positive,
+)
 from genjax.metrics.information.theorems import expected_gap_bound
 
 
@@ -72,9 +78,9 @@ def descent_information(
         >>> round(float(found.log_steps[0, 0]), 2), round(float(found.quadratic_steps[0, 0]))
         (1198.95, 5000)
     """
-    d = np.asarray(dimensions, np.float64)
-    if d.ndim != 1 or not d.size or not np.all((d >= 1) & (d == np.floor(d)) & np.isfinite(d)):
-        raise InvalidInputError(f"dimensions: found {dimensions}; whole numbers [L] are needed.")
+    d = check_counts(dimensions, "dimensions")
+    if d.ndim != 1 or not d.size:
+        raise InvalidInputError(f"dimensions: found shape {d.shape}; [L] is needed.")
     arrays = [
         _per_layer(values, name, len(d))
         for name, values in (
@@ -172,10 +178,8 @@ def theorem_5_schedule(scale: float | int, steps: int) -> Schedule:
         >>> theorem_5_schedule(0.25, 2).noises.tolist()
         [0.5, 0.25]
     """
-    if not (scale > 0 and np.isfinite(scale)):
-        raise InvalidInputError(f"scale: found {scale}; it must be positive and finite.")
-    if steps < 1:
-        raise InvalidInputError(f"steps: found {steps}; at least 1 is needed.")
+    check_positive(scale, "scale")
+    check_counts(steps, "steps")
     t = np.arange(1.0, steps + 1)
     return Schedule(scale / t**2, np.sqrt(scale) / t)
 
@@ -204,15 +208,9 @@ def theorem_5_bound(
         >>> round(float(theorem_5_bound(0.7, 1.69, 100)), 6)
         0.069749
     """
-    values = np.asarray(scale, np.float64), np.asarray(second_moment, np.float64)
-    for name, value in zip(("scale", "second_moment"), values, strict=True):
-        if not np.all((value >= 0) & np.isfinite(value)):
-            raise InvalidInputError(f"{name}: found {value}; it must be at least 0 and finite.")
-    delta = np.asarray(delta, np.float64)
-    if not np.all((delta > 0) & (delta <= 1)):
-        raise InvalidInputError(f"delta: found {delta}; it must be in (0, 1].")
-    information = values[0] * values[1] * np.pi**2 / 12
-    return expected_gap_bound(information, num_examples, **conditions) / delta
+    scale = check_positive(scale, "scale")
+    information = scale * check_not_negative(second_moment, "second_moment") * np.pi**2 / 12
+    return expected_gap_bound(information, num_examples, **conditions) / check_delta(delta)
 
 
 def _per_layer(values: Any, name: str, layers: int) -> Float[np.ndarray, "T columns"]:

@@ -14,6 +14,13 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from genjax.errors import InvalidInputError
+from genjax.metrics.information.checks import (
+    check_counts,
+    check_delta,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+)
 
 
 class Information(NamedTuple):
@@ -42,7 +49,7 @@ def sample_information(num_examples: int, example_entropy: float | int | None) -
         >>> sample_information(100, None).reason[:27]
         'the examples are continuous'
     """
-    _check_counts(num_examples, "num_examples")
+    check_counts(num_examples, "num_examples")
     if example_entropy is None:
         return Information(
             float("inf"),
@@ -50,7 +57,7 @@ def sample_information(num_examples: int, example_entropy: float | int | None) -
             "without noise whose weights tell samples apart; add noise, quantise, or condition "
             "on a supersample (CMI is at most n log 2)",
         )
-    _check_not_negative(example_entropy, "example_entropy")
+    check_not_negative(example_entropy, "example_entropy")
     return Information(float(num_examples * example_entropy), "finite")
 
 
@@ -72,7 +79,7 @@ def geometric_mean_coefficient(coefficients: Any) -> float:
         raise InvalidInputError(
             f"coefficients: found shape {values.shape}; [draws, layers] is needed."
         )
-    _check_fraction(values, "coefficients")
+    check_fraction(values, "coefficients")
     return float(np.mean(np.prod(values, axis=1)) ** (1 / values.shape[1]))
 
 
@@ -178,7 +185,7 @@ def excess_risk_bound(
         >>> round(float(excess_risk_bound(np.log(2), 3, delta=0.5)), 6)
         0.679778
     """
-    return expected_gap_bound(information, num_examples, **conditions) / _check_delta(delta)
+    return expected_gap_bound(information, num_examples, **conditions) / check_delta(delta)
 
 
 def sample_size(
@@ -247,7 +254,7 @@ def vc_bound(num_examples: Any, vc_dimension: Any, *, delta: Any = 1.0, **condit
         >>> round(float(vc_bound(100, 10)), 6)
         0.406361
     """
-    n, d = _check_counts(num_examples, "num_examples"), _check_counts(vc_dimension, "vc_dimension")
+    n, d = check_counts(num_examples, "num_examples"), check_counts(vc_dimension, "vc_dimension")
     information = np.where(n <= d, d, d * np.log(np.e * np.maximum(n / d, 1)))
     return excess_risk_bound(information, n, delta=delta, **conditions)
 
@@ -266,8 +273,8 @@ def log_growth(num_points: int, vc_dimension: int) -> float:
         >>> round(float(np.exp(log_growth(4, 2))))
         11
     """
-    m = _check_counts(num_points, "num_points")
-    i = np.arange(min(int(_check_counts(vc_dimension, "vc_dimension")), num_points) + 1.0)
+    m = check_counts(num_points, "num_points")
+    i = np.arange(min(int(check_counts(vc_dimension, "vc_dimension")), num_points) + 1.0)
     terms = gammaln(m + 1) - gammaln(i + 1) - gammaln(m - i + 1)
     return float(np.asarray(logsumexp(terms)))
 
@@ -291,7 +298,7 @@ def supersample_vc_bound(num_examples: int, vc_dimension: int, *, closed: bool =
         >>> round(float(supersample_vc_bound(100, 2)), 4)
         0.4452
     """
-    n, d = _check_counts(num_examples, "num_examples"), _check_counts(vc_dimension, "vc_dimension")
+    n, d = check_counts(num_examples, "num_examples"), check_counts(vc_dimension, "vc_dimension")
     if closed:
         information = np.maximum((d + 1) * np.log(2), d * np.log(2 * np.e * n / d))
     else:
@@ -303,40 +310,14 @@ def _variance_term(information: Any, num_examples: Any, sub_gaussian: Any) -> An
     information = np.asarray(information, np.float64)
     if not np.all(information >= 0):
         raise InvalidInputError(f"information: found {information}; at least 0 nats is needed.")
-    sigma = np.asarray(sub_gaussian, np.float64)
-    if not np.all((sigma > 0) & np.isfinite(sigma)):
-        raise InvalidInputError(f"sub_gaussian: found {sub_gaussian}; it must be positive.")
-    return 2 * sigma**2 * information / _check_counts(num_examples, "num_examples")
+    sigma = check_positive(sub_gaussian, "sub_gaussian")
+    return 2 * sigma**2 * information / check_counts(num_examples, "num_examples")
 
 
 def _shrink(contraction_coefficient: Any, depth: Any) -> Any:
     """Return eta^(L/2) after checking both."""
-    _check_fraction(contraction_coefficient, "contraction_coefficient")
+    eta = check_fraction(contraction_coefficient, "contraction_coefficient")
     layers = np.asarray(depth, np.float64)
     if not np.all((layers >= 0) & (layers == np.floor(layers)) & np.isfinite(layers)):
         raise InvalidInputError(f"depth: found {depth}; a whole number of at least 0 is needed.")
-    return np.asarray(contraction_coefficient, np.float64) ** (layers / 2)
-
-
-def _check_fraction(value: Any, name: str) -> None:
-    if not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= 1)):
-        raise InvalidInputError(f"{name}: found {value}; it must be in [0, 1].")
-
-
-def _check_delta(delta: Any) -> Any:
-    values = np.asarray(delta, np.float64)
-    if not np.all((values > 0) & (values <= 1)):
-        raise InvalidInputError(f"delta: found {delta}; it must be in (0, 1].")
-    return values
-
-
-def _check_not_negative(value: Any, name: str) -> None:
-    if not np.all((np.asarray(value) >= 0) & np.isfinite(value)):
-        raise InvalidInputError(f"{name}: found {value}; it must be at least 0 and finite.")
-
-
-def _check_counts(value: Any, name: str) -> Any:
-    counts = np.asarray(value, np.float64)
-    if not np.all((counts >= 1) & (counts == np.floor(counts)) & np.isfinite(counts)):
-        raise InvalidInputError(f"{name}: found {value}; a whole number of at least 1 is needed.")
-    return counts
+    return eta ** (layers / 2)
