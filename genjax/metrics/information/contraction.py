@@ -91,8 +91,10 @@ class Audit(NamedTuple):
         poolings: in order; each is a contraction layer by the paper.
         taps: in order.
         distinct: how many different examples were given.
-        theorem_2: whether all hidden layers are contraction layers by Lemma 1, which is what
-            Theorem 2 asks for; None where it is not known of one.
+        contraction_layers: how many hidden weight layers and poolings Lemma 1 calls contraction
+            layers; the L of Theorem 2 if all others are given eta = 1.
+        theorem_2: whether all hidden weight layers are, which is what Theorem 2 asks for; None
+            where it is not known of one.
         coefficient: product of the taps' proved coefficients.
     """
 
@@ -100,6 +102,7 @@ class Audit(NamedTuple):
     poolings: tuple[Pooling, ...]
     taps: tuple[TapAudit, ...]
     distinct: int
+    contraction_layers: int
     theorem_2: bool | None
     coefficient: float
 
@@ -131,6 +134,7 @@ class Audit(NamedTuple):
                 (tap.name, "coefficient", tap.coefficient, PROVABLE),
             ]
         rows += [
+            ("network", "contraction layers", self.contraction_layers, LEMMA_1),
             ("network", "Theorem 2 applies", self.theorem_2, LEMMA_1),
             ("network", "coefficient", self.coefficient, PROVABLE),
         ]
@@ -184,11 +188,13 @@ def audit(
     taps = _tap_audits(network, params, images, order, noise, distinct)
     verdicts = [layer.contraction for layer in layers[:-1]]
     theorem_2 = False if False in verdicts else None if None in verdicts else True
+    pooled = poolings(network, params)
     return Audit(
         layers=layers,
-        poolings=poolings(network, params),
+        poolings=pooled,
         taps=taps,
         distinct=distinct,
+        contraction_layers=verdicts.count(True) + len(pooled),
         theorem_2=theorem_2,
         coefficient=float(np.prod([tap.coefficient for tap in taps])),
     )

@@ -2,9 +2,9 @@
 
 "Going Deeper, Generalizing Better" (TNNLS 35(11), 2024; arXiv 1804.09060v8). All information in
 nats. Numbers and arrays broadcast; scalar in, scalar out. The calculators say what the paper says.
-Its proof takes trained hidden layers as chosen without the sample, and no
-layer without noise contracts (see `genjax.metrics.information.falsification`). Sound are: Theorems
-2 and 3 at `depth = 0`, `supersample_vc_bound`, and the trajectory form of Theorem 4 in
+Its proof takes trained hidden layers as chosen without the sample, and no layer without noise
+contracts (see `genjax.metrics.information.falsification`). Sound are: Theorems 2 and 3 at
+`depth = 0`, `supersample_vc_bound`, and the trajectory form of Theorem 4 in
 `genjax.metrics.information.noisy_descent_theorems`.
 """
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax import models
+from genjax import data, models
 from genjax.errors import InvalidInputError
 from genjax.metrics.complexity.layers import WeightLayer
 from genjax.metrics.information import coefficients
@@ -140,6 +140,27 @@ def test_rank_deficient_layer_may_be_injective_on_the_data():
     assert found.coefficient == 1
 
 
+def test_digits_do_not_collide_in_contraction_layers():
+    """F6 on real data: 64 pixels to 8 units to 8 units, and not one of 1,797 digits is lost."""
+    examples = data.load("digits")
+    assert isinstance(examples, data.Examples)
+    images = np.asarray(examples.images)
+    net = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(8, 8))
+    found = audit(net, net.fold(*net.init(jax.random.key(0))), images)
+    assert [layer.contraction for layer in found.layers] == [True, False, False]
+    assert found.contraction_layers == 1
+    assert found.distinct == found.taps[0].distinct == 1797
+    # One unit that is mostly off does merge them.
+    net = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(1,))
+    params = net.fold(*net.init(jax.random.key(0)))
+    params["dense1"]["bias"] = jnp.full(1, -1.5)
+    found = audit(net, params, images)
+    on = np.sum(np.asarray(net.taps(params, images)["block1"]) > 0)
+    assert 1 < found.taps[0].distinct <= 1 + on < 1797
+    assert not found.taps[0].injective
+    assert found.theorem_2 is True
+
+
 def test_full_column_rank_is_no_contraction_layer_and_relu_may_lose_anyway():
     net, params = _mlp((2, 2), [[-1.0, 0.0], [0.0, 1.0]])
     images = np.array([[1, 2], [3, 2], [3, 0.5], [3, 2]], np.float32).reshape(-1, 1, 2, 1)
@@ -187,6 +208,7 @@ def test_table_labels_every_number():
     assert set(table["label"]) == {LEMMA_1, HEURISTIC, PROVABLE}
     labels = dict(zip(table["quantity"], table["label"], strict=True))
     assert labels["contraction layer"] == labels["Theorem 2 applies"] == LEMMA_1
+    assert found.contraction_layers == 1  # the pooling: the convolutions have full rank
     assert labels["coefficient"] == labels["injective on the examples"] == PROVABLE
     assert (
         labels["rank / inputs"] == labels["zero share"] == labels["outputs / inputs"] == HEURISTIC
