@@ -150,13 +150,14 @@ def test_digits_do_not_collide_in_contraction_layers():
     assert [layer.contraction for layer in found.layers] == [True, False, False]
     assert found.contraction_layers == 1
     assert found.distinct == found.taps[0].distinct == 1797
-    # One unit that is mostly off does merge them.
+    # One unit that is off for half of them does merge some.
     net = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(1,))
     params = net.fold(*net.init(jax.random.key(0)))
-    params["dense1"]["bias"] = jnp.full(1, -1.5)
+    sums = images.reshape(len(images), -1) @ np.asarray(params["dense1"]["kernel"])
+    params["dense1"]["bias"] = -jnp.median(sums)[None]
     found = audit(net, params, images)
     on = np.sum(np.asarray(net.taps(params, images)["block1"]) > 0)
-    assert 1 < found.taps[0].distinct <= 1 + on < 1797
+    assert 500 < found.taps[0].distinct <= 1 + on < 1000
     assert not found.taps[0].injective
     assert found.theorem_2 is True
 
