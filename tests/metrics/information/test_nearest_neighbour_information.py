@@ -1,11 +1,13 @@
 """Nearest-neighbour estimates against scikit-learn, loops and known answers."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from scipy.special import digamma
+from scipy import stats
+from scipy.special import digamma, gammaln
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
 from genjax.errors import InvalidInputError
@@ -105,6 +107,34 @@ def test_uniform_plus_uniform(e, known, bias):
     y = x + rng.uniform(-e, e, (40, 1000))
     values = np.array([continuous_information(a, b).value for a, b in zip(x, y, strict=True)])
     assert values.mean() - known == pytest.approx(bias, abs=4 * values.std() / math.sqrt(40))
+
+
+@pytest.mark.parametrize(("freedom", "r"), [(3, 0.0), (3, 0.8), (5, 0.5)])
+def test_bivariate_student(freedom, r):
+    """h(X) + h(Y) - h(X, Y): dependent at r = 0, too, where Gaussian information is 0."""
+    student: Any = stats.multivariate_t
+    joint = student(shape=[[1, r], [r, 1]], df=freedom)
+    known = 2 * stats.t(freedom).entropy() - joint.entropy()
+    terms = [gammaln(v / 2) - v / 2 * digamma(v / 2) for v in (freedom, freedom + 1, freedom + 2)]
+    assert known == pytest.approx(
+        -0.5 * math.log(1 - r * r) + terms[0] + terms[2] - 2 * terms[1], abs=1e-9
+    )
+    draws = joint.rvs((20, 1000), random_state=0)
+    values = np.array([continuous_information(one[:, 0], one[:, 1]).value for one in draws])
+    error = values.std() / math.sqrt(20)
+    assert values.mean() == pytest.approx(known, abs=4 * error + 0.01)
+    assert known > -0.5 * math.log(1 - r * r) + 3 * error / 2
+
+
+@pytest.mark.parametrize("algorithm", [1, 2])
+def test_what_maps_do_to_each_variable_changes_little(algorithm):
+    """Information does not change under the normal distribution function or a cube."""
+    x, y = correlated(0.9, 1000)
+    values = [
+        continuous_information(a, b, algorithm=algorithm).value
+        for a, b in ((x, y), (stats.norm.cdf(x), stats.norm.cdf(y)), (x**3, y**3))
+    ]
+    assert np.ptp(values) < 0.12
 
 
 def test_discrete_and_uniform():

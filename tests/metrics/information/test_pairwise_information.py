@@ -112,6 +112,18 @@ def test_the_mixture_lies_between(variance):
     assert float(found.input_high) - float(found.input_low) < 1.0
 
 
+def test_a_gaussian_channel_lies_between(getkey):
+    """X ~ N(0, 1), T = X + N(0, 1/.81 - 1): correlation .9, .830366 nats in every dimension."""
+    x = jax.random.normal(getkey(), (4000, 2))
+    found = pairwise_information(x, variance=1 / 0.81 - 1)
+    assert float(found.input_low) < 2 * 0.830366 < float(found.input_high)
+    # Known for N to infinity: mean log of E exp(-D/cv), D of a normal pair, c = 2 and 8.
+    for value, c in ((found.input_high, 2), (found.input_low, 8)):
+        a = 1 / (c * (1 / 0.81 - 1))
+        known = math.log(1 + 2 * a) + 2 * a / (1 + 2 * a)
+        assert float(value) == pytest.approx(known, abs=0.03)
+
+
 def test_jit_and_vmap_are_the_loop(getkey):
     stack = jax.random.normal(getkey(), (3, 20, 4))
     labels = jnp.arange(20) % 2
