@@ -59,7 +59,7 @@ def series(rows: pd.DataFrame, axes: Axes, *, narrow: bool = False) -> Figure | 
     panels = list(dict.fromkeys(rows[axes.panel])) if axes.panel else [""]
     columns = 1 if narrow else min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    width = style.NARROW if narrow else (6.2 if columns == 1 else style.WIDE)
+    width = style.NARROW if narrow else (7.6 if columns == 1 else style.WIDE)
     figure = style.new_figure(width, 0.9 + (2.6 if columns > 1 or narrow else 3.4) * lines)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for place, panel in zip(panels, grid, strict=False):
@@ -79,7 +79,7 @@ def series(rows: pd.DataFrame, axes: Axes, *, narrow: bool = False) -> Figure | 
     ]
     keys += [style.key(n, color=style.MUTED, ls=(0, (4, 2))) for n in axes.lines]
     if len(keys) > 1:
-        style.legend(figure, keys, narrow)
+        style.legend(figure, keys, narrow, most=5 if columns > 1 else 4)
     return figure
 
 
@@ -105,18 +105,22 @@ def _finish(panel: matplotlib.axes.Axes, axes: Axes) -> None:
             text, (place, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
             textcoords="offset points", color=style.MUTED, fontsize=8,
         )  # fmt: skip
-    if "x" in axes.log:
-        panel.set_xscale("log")
-    if "y" in axes.log:
-        panel.set_yscale("log")
+    for letter, scale, axis in (
+        ("x", panel.set_xscale, panel.xaxis), ("y", panel.set_yscale, panel.yaxis),
+    ):  # fmt: skip
+        if letter in axes.log:
+            scale("log")
+            axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(_plain))
+            axis.set_minor_locator(matplotlib.ticker.NullLocator())
     if axes.ticks is not None:
         panel.set_xticks(list(axes.ticks), list(axes.ticks.values()))
         panel.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    elif "x" in axes.log:
-        panel.xaxis.set_major_formatter(
-            matplotlib.ticker.FuncFormatter(lambda value, _: style.compact(value))
-        )
     panel.set_xlabel(axes.xlabel)
+
+
+def _plain(value: float, _: Any = None) -> str:
+    return style.compact(value) if value >= 10 else f"{value:g}"
 
 
 def _color(k: int) -> str:

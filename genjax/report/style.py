@@ -248,7 +248,10 @@ def family_key(look: FamilyStyle) -> matplotlib.lines.Line2D:
 
 
 def legend(
-    figure: matplotlib.figure.Figure, keys: Sequence[matplotlib.lines.Line2D], narrow: bool
+    figure: matplotlib.figure.Figure,
+    keys: Sequence[matplotlib.lines.Line2D],
+    narrow: bool,
+    most: int = 6,
 ) -> None:
     """Put the legend above the panels, never over the data.
 
@@ -258,6 +261,6 @@ def legend(
         >>> len(figure.legends)
         1
     """
-    rows = -(-len(keys) // (2 if narrow else 6))
+    rows = -(-len(keys) // (2 if narrow else most))
     columns = -(-len(keys) // rows)
     figure.legend(handles=list(keys), loc="outside upper left", ncols=columns)
