@@ -14,9 +14,11 @@ A layer that moves (rate and statistic above 0) without noise has infinite infor
 inf and the reason says so. NaN in a statistic (a run that diverged) gives inf, too, never NaN.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Array, Bool, Float, Num
 
 from genjax.errors import InvalidInputError, suggest
@@ -194,6 +196,28 @@ def _common(x: Any) -> Any:
     if np.any(flat != flat[:1]):
         raise InvalidInputError("rate, noise: found runs that differ; they have to share both.")
     return flat[0]
+
+
+def interval_over_runs(of_runs: Num[Host, "*runs"], level: float = 0.95) -> tuple[float, float]:
+    """Return an interval of the root of the mean square, by Student's t over runs.
+
+    Args:
+        of_runs: `PathBound.of_runs` at one step.
+        level: of confidence.
+
+    Returns:
+        (NaN, NaN) with one run or with values that are not finite; at least 0.
+
+    Example:
+        >>> [round(x, 4) for x in interval_over_runs(np.array([1.0, 1.1, 0.9, 1.0]))]
+        [0.8631, 1.1247]
+    """
+    squares = np.asarray(of_runs, float) ** 2
+    if squares.size < 2 or not np.all(np.isfinite(squares)):
+        return math.nan, math.nan
+    half = scipy.stats.sem(squares) * scipy.stats.t.ppf((1 + level) / 2, squares.size - 1)
+    low, high = (max(squares.mean() + sign * half, 0.0) ** 0.5 for sign in (-1, 1))
+    return float(low), float(high)
 
 
 def expected_share_squared(num_examples: int, batch_size: int, replacement: bool = False) -> float:
