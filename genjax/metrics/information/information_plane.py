@@ -26,6 +26,8 @@ from genjax.types import Key, Params
 
 ESTIMATORS = ("pairwise", "binned", "gaussian", "neighbours", "infonce")
 
+_FULL = 0.99  # of a ceiling
+
 
 class PlaneSettings(NamedTuple):
     """How layers are measured.
@@ -231,7 +233,10 @@ def measure_layer(
         "infonce": _infonce,
     }[settings.estimator]
     values, said = measure(points, inputs, codes, settings, key)
-    words = "; ".join(text for text in (flags.words(), said) if text)
+    # A lower bound, or where there is none the upper one, that no longer tells layers apart.
+    full = np.isfinite(values[2]) and (values[0] or values[1]) >= _FULL * values[2]
+    parts = (flags.words(), "I(X; T) is at its ceiling" if full else "", said)
+    words = "; ".join(text for text in parts if text)
     return LayerInformation._make((layer, *(float(value) for value in values), words))
 
 

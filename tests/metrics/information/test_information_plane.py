@@ -91,6 +91,21 @@ def test_a_critic_gives_lower_bounds_up_to_log_batch(case):
     assert "lower bounds" in one.flag
 
 
+def test_a_layer_at_its_ceiling_is_flagged(case):
+    network, params, images, labels = case
+    for estimator in ("pairwise", "gaussian", "binned"):
+        flags = [
+            [
+                "at its ceiling" in one.flag
+                for one in information_plane(
+                    network, params, images, labels, PlaneSettings(estimator, variance=v, bins=bins)
+                )
+            ]
+            for v, bins in ((1e-4, 1000), (30.0, 2))
+        ]
+        assert flags == [[True, True], [False, False]]
+
+
 def test_gaussian_bounds_the_noisy_layer_from_above(case):
     """The mixture that `pairwise` bounds has at most the information of its covariance."""
     network, params, images, labels = case
