@@ -4,7 +4,9 @@ For the last iterate only. A step W -> f(W) + sigma xi whose f(W) lies in a set 
 at most the share q = 1 - 2 Q(D / (2 sigma)) of any information about examples that it does not
 itself use (Q: upper tail of the standard normal; Wang, Huang, Gao and Calmon, NeurIPS 2021). A step
 that uses the examples does not contract what was known of them before: see
-`contracted_information`.
+`contracted_information`. D is finite only where parameters are kept in a bounded set, for example
+by projection; `noisy_training` does not do that. Where D is 10 times the noise, q is 1 to six
+digits; D of all parameters of a network is usually far more.
 """
 
 import math
