@@ -14,7 +14,7 @@ import contextlib, importlib, io, json, sys
 from absl.testing import flagsaver
 from experiments import commandline
 program = importlib.import_module(f"experiments.{sys.argv[1]}")
-program.define_flags()
+getattr(program, "define_flags", commandline.define_flags)()
 found = {}
 for case, arguments in json.load(sys.stdin).items():
     sys.argv = [program.__name__, *arguments, "--nocompilation_cache"]

@@ -1,0 +1,105 @@
+"""A pool to draw training sets from, test examples, and networks trained on what was drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from genjax import data, errors, models
+from genjax.data import Examples, splits
+from genjax.models import Network
+from genjax.training import HyperParameters, TrainingConfig
+
+
+class Pool(NamedTuple):
+    """Examples of an experiment.
+
+    Attributes:
+        train: what training sets are drawn from.
+        test: what only the final numbers see.
+    """
+
+    train: Examples
+    test: Examples
+
+
+def load(config: Any) -> Pool:
+    """Return the examples that `config.data` names: a pool, and test examples beside it.
+
+    Fields of `config.data`: source, folder, test_share, train_examples and test_examples (0: all).
+
+    Raises:
+        GenjaxError: naming the field, what was found and what is allowed.
+    """
+    asked = config.data
+    if not 0 < asked.test_share < 1:
+        raise errors.SplitError(
+            f"data.test_share: found {asked.test_share}; allowed are shares between 0 and 1."
+        )
+    examples = data.load(asked.source, data_dir=asked.folder or None, stream=False)
+    assert isinstance(examples, Examples)  # not streamed
+    # A set with official test examples keeps them: the pool is all others.
+    parts = splits.stratified(
+        examples, (1 - asked.test_share, 0.0, asked.test_share), seed=config.seed,
+        is_test=examples.is_test,
+    )  # fmt: skip
+    chosen = []
+    for name in ("train", "test"):
+        part, limit = getattr(parts, name), asked[f"{name}_examples"]
+        if limit < 0 or limit > len(part):
+            raise errors.SplitError(
+                f"data.{name}_examples: found {limit}; allowed are 0 (all) to {len(part)}."
+            )
+        if limit:
+            part = part[splits.nested_subsets(examples.labels[part], [limit], seed=config.seed)[0]]
+        chosen.append(examples.take(np.sort(part)))
+    return Pool(*chosen)
+
+
+def fingerprint(pool: Pool) -> str:
+    """Return what names the examples."""
+    return f"{pool.train.fingerprint} {pool.test.fingerprint}"
+
+
+def rules(config: Any) -> TrainingConfig:
+    """Return the rules of training."""
+    return TrainingConfig(**config.training)
+
+
+def hyper(config: Any, **changed: Any) -> HyperParameters:
+    """Return the hyper-parameters, some of them changed.
+
+    Raises:
+        InvalidInputError: one of them does not exist.
+    """
+    unknown = sorted(set(config.hyper) - set(HyperParameters._fields))
+    if unknown:
+        raise errors.InvalidInputError(errors.suggest("hyper", unknown[0], HyperParameters._fields))
+    return HyperParameters(**{**config.hyper, **changed})
+
+
+def network_of(pool: Pool, name: str, options: Mapping[str, Any]) -> Network:
+    """Return a model for these examples."""
+    return models.create(
+        name, image_shape=pool.train.image_shape, num_classes=pool.train.num_classes, **options
+    )
+
+
+def keys(seed: int, numbers: Sequence[int] | np.ndarray) -> Any:
+    """Return a key per number; equal numbers give equal keys."""
+    key = jax.random.key(seed)
+    return jax.vmap(lambda k: jax.random.fold_in(key, k))(np.asarray(numbers))
+
+
+def at_least(name: str, value: Any, least: int) -> None:
+    """Refuse a number, or the smallest of several, that is too small.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    if not values or any(not isinstance(v, int) or v < least for v in values):
+        raise errors.InvalidInputError(
+            f"{name}: found {value}; allowed are whole numbers from {least}."
+        )

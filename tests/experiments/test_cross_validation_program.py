@@ -1,0 +1,68 @@
+"""Repeated cross-validation, as a program."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+CONFIG = "--config=experiments/configs/cross_validation.py:smoke"
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cross_validation") / "out"
+    code, out, err = run("cross_validation", CONFIG, f"--output={folder}")
+    assert code == 0, err
+    return folder, out
+
+
+def test_models_are_compared_over_folds(folder):
+    path, out = folder
+    assert "Best by 3-fold cross-validation, repeated 2 times" in out
+    for name in ("folds", "classes", "calibration"):
+        assert (path / "figures" / f"{name}.png").stat().st_size > 5_000
+    assert "Student&#39;s p" in (path / "report.html").read_text()
+    folds = pd.read_csv(path / "folds.csv")
+    assert len(folds) == 2 * 2 * 3
+    wide = folds.pivot(index=["repeat", "fold"], columns="model", values="validation_error")
+    apart = (wide.iloc[:, 0] - wide.iloc[:, 1]).to_numpy()
+    (row,) = pd.read_csv(path / "comparisons.csv").to_dict("records")
+    # 300 of the 302 examples make three folds of 100: n2/n1 = 1/2.
+    t = abs(apart.mean()) / np.sqrt((1 / 6 + 1 / 2) * apart.var(ddof=1))
+    assert abs(row["t"]) == pytest.approx(t, rel=1e-9)
+    assert row["naive_p"] < row["p"]
+
+
+def test_tables_agree_with_each_other(folder):
+    path, _ = folder
+    errors = pd.read_csv(path / "errors.csv").set_index(["model", "quantity"])["value"]
+    folds = pd.read_csv(path / "folds.csv").groupby("model").mean()
+    for model, own in folds.iterrows():
+        assert errors[model, "validation nll"] == pytest.approx(own["validation_nll"])
+        gap = own["validation_error"] - own["train_error"]
+        assert errors[model, "gap"] == pytest.approx(gap)
+        assert errors[model, "test error"] == pytest.approx(own["test_error"])
+        assert 0 <= errors[model, "validation ece"] < 1
+
+
+def test_a_second_run_has_nothing_to_do(folder, run):
+    code, out, err = run("cross_validation", CONFIG, f"--output={folder[0]}")
+    assert (code, "complete" in out) == (0, True), err
+
+
+def test_what_cannot_be_validated_is_refused(in_one_process, tmp_path):
+    cases = {
+        "folds: found 1": ["--config.folds=1"],
+        "sweep.models: found 1": ["--config.sweep.models=(('mlp', {}),)"],
+        "training.stop: found 'early_stopping'": ["--config.training.stop=early_stopping"],
+        "sweep.models: found 'mlp 4' more": [
+            "--config.sweep.models=(('mlp',{'widths':(4,)}),('mlp',{'widths':(4,)}))"
+        ],
+        "data.train_examples: found 9999": ["--config.data.train_examples=9999"],
+    }
+    found = in_one_process(
+        "cross_validation",
+        {s: [CONFIG, *a, f"--output={tmp_path / 'out'}"] for s, a in cases.items()},
+    )
+    for sentence, (code, _, err) in found.items():
+        assert (code, sentence in err) == (2, True), err
+    assert not (tmp_path / "out").exists()
