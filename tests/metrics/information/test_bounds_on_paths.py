@@ -169,6 +169,22 @@ def test_every_bound_is_above_the_gap_of_a_bounded_loss():
     assert values["sigmoid"].value[-1] == min(values[t].value[-1] for t in example_bounds.THETAS)
 
 
+def test_perturbation_sees_the_imagined_noise_gathered_so_far():
+    # The gradient of a quadratic moves by what its parameters move: E ||s zeta||^2 = s^2 d.
+    size = 20_000
+    run = make(free(size), NoisyTraining(quantities=("perturbation",)), half_square)
+    schedule = noise_schedules.Schedule([0.1] * 3, [0.0] * 3, [0.2, 0.3, 0.5])
+    _, record = jax.jit(run)(
+        {"w": jnp.ones(size)},
+        located(jnp.zeros((2, size)), jnp.zeros((1, size))),
+        jax.random.key(2),
+        schedule,
+    )
+    expected = size * np.array([0.0, 0.2**2, 0.2**2 + 0.3**2])
+    found = np.asarray(record.perturbation)[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=4 * np.sqrt(2 / size), atol=1e-4)
+
+
 def test_a_sketch_gives_the_variance_over_runs():
     rng = np.random.default_rng(0)
     runs, d = 40, 30
