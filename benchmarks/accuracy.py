@@ -7,29 +7,13 @@ the predictions once at the measured memory bandwidth.
 """
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import statistics
-import time
 
 import jax
 import numpy as np
+import timing
 from sklearn.metrics import confusion_matrix
 
 from genjax.metrics import accuracy
-
-
-def timed(function, repetitions):
-    """Return (median seconds, result) after one call that is not counted."""
-    function()
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        result = function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), result
 
 
 def main():
@@ -65,10 +49,10 @@ def main():
     forms["scikit-learn loop"] = (looped, 1)
     rows, results = [], {}
     for name, (function, repetitions) in forms.items():
-        seconds, results[name] = timed(function, repetitions)
+        seconds, results[name] = timing.timed(function, repetitions, warm=True)
         rows.append({"form": name, "milliseconds": 1e3 * seconds})
         np.testing.assert_array_equal(results[name], results["genjax"])
-    copy, _ = timed(predictions.copy, 5)
+    copy, _ = timing.timed(predictions.copy, 5, warm=True)
     ours_ms = rows[0]["milliseconds"]
     for row in rows:
         row["genjax_is_faster_by"] = row["milliseconds"] / ours_ms
@@ -76,21 +60,8 @@ def main():
             f"{row['form']:20s} {row['milliseconds']:9.1f} ms   {row['genjax_is_faster_by']:6.1f}x"
         )
     print(f"floor: one pass over the predictions {1e3 * copy / 2:.1f} ms")
-    if options.output:
-        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-        machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
-        result = {
-            "date": datetime.date.today().isoformat(),
-            "machine": machine,
-            "device": jax.devices()[0].device_kind,
-            "shape": {
-                k: getattr(options, k) for k in ("networks", "levels", "examples", "classes")
-            },
-            "floor_milliseconds": 1e3 * copy / 2,
-            "rows": rows,
-        }
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=1)
+    shape = {k: getattr(options, k) for k in ("networks", "levels", "examples", "classes")}
+    timing.write(options.output, shape=shape, floor_milliseconds=1e3 * copy / 2, rows=rows)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,9 @@ sides draw the same examples; the draws of tables are compared by their means.
 """
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import statistics
-import time
 
-import jax
 import numpy as np
+import timing
 from scipy.optimize import linear_sum_assignment
 from sklearn import metrics
 from sklearn.cluster import KMeans
@@ -25,16 +19,6 @@ from sklearn.metrics.cluster import contingency_matrix
 from genjax.metrics.layers import contingency, contingency_draws
 from genjax.metrics.layers.clustering import kmeans
 from genjax.metrics.layers.silhouette import silhouette
-
-
-def timed(function, repetitions):
-    """Return (median seconds, result of the last call)."""
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        result = function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), result
 
 
 def hungarian(labels, clusters):
@@ -52,10 +36,10 @@ SCORES = {
 
 def compare(rows, name, theirs, forms, repetitions, agree):
     """Time scikit-learn once or more and each of our forms, and print it when they agree."""
-    their_seconds, their_values = timed(theirs, repetitions)
+    their_seconds, their_values = timing.timed(theirs, repetitions)
     for form, function in forms.items():
         function()
-        seconds, values = timed(function, max(3, repetitions))
+        seconds, values = timing.timed(function, max(3, repetitions))
         agree(form, values, their_values)
         row = {
             "what": name,
@@ -174,18 +158,7 @@ def main():
     rows = []
     compare_scores(rows, labels, clusters, options)
     compare_points(rows, points, labels, options)
-    if options.output:
-        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-        machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
-        result = {
-            "date": datetime.date.today().isoformat(),
-            "machine": machine,
-            "device": jax.devices()[0].device_kind,
-            "shape": {name: getattr(options, name) for name in sizes},
-            "rows": rows,
-        }
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=1)
+    timing.write(options.output, shape={n: getattr(options, n) for n in sizes}, rows=rows)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,14 @@ within the total. With intervals (200 bootstrap draws) and what chance gives (20
 import argparse
 import concurrent.futures
 import dataclasses
-import datetime
-import json
 import os
-import platform
 import statistics
 import time
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
 
-import jax
 import numpy as np
+import timing
 from threadpoolctl import threadpool_limits
 
 from genjax.metrics import layers
@@ -88,18 +85,7 @@ def main() -> None:
             print(
                 f"  {family:20} {seconds:7.3f} s a layer, first {row['first_layer'][family]:.2f} s"
             )
-    if arguments.output:
-        card = {
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            "device": jax.devices()[0].platform,
-            "versions": {"jax": jax.__version__, "numpy": np.__version__},
-            "scores": len(layers.SCORES),
-            **vars(arguments),
-            **found,
-        }
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(card, file, indent=1)
+    timing.write(arguments.output, scores=len(layers.SCORES), **vars(arguments), **found)
 
 
 if __name__ == "__main__":

@@ -8,38 +8,14 @@ genjax's time for all draws stands beside it. Nothing is multiplied.
 """
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import statistics
-import time
 
-import jax
 import numpy as np
+import timing
 from sklearn.neighbors import NearestNeighbors
 
 from genjax.metrics.layers import neighbour_draws as draws
 from genjax.metrics.layers import neighbour_scores as scores
 from genjax.metrics.layers.neighbours import nearest
-
-
-def timed(function, repetitions=3):
-    """Return (median seconds, result) after one call that is not counted."""
-    function()
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        result = function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), result
-
-
-def once(function):
-    """Return (seconds, result) of a call too long to repeat."""
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
 
 
 def searched(points, k):
@@ -101,9 +77,13 @@ def rows_of(task, times):
 def search_rows(points, sizes):
     rows = []
     for k in sizes:
-        numpy_time, found = timed(lambda k=k: nearest(points, k=k, method="numpy"))
-        jax_time, on_device = timed(lambda k=k: nearest(points, k=k, method="jax"), 1)
-        peer_time, peer = timed(lambda k=k: searched(points, k))
+        numpy_time, found = timing.timed(
+            lambda k=k: nearest(points, k=k, method="numpy"), 3, warm=True
+        )
+        jax_time, on_device = timing.timed(
+            lambda k=k: nearest(points, k=k, method="jax"), 1, warm=True
+        )
+        peer_time, peer = timing.timed(lambda k=k: searched(points, k), 3, warm=True)
         for other in (on_device.distances, peer[0]):
             np.testing.assert_allclose(found.distances, other, rtol=1e-4)
         assert np.mean(found.indices == peer[1]) > 0.99  # near ties may change places
@@ -113,8 +93,8 @@ def search_rows(points, sizes):
 
 
 def score_rows(points, labels, k):
-    ours_time, ours = timed(lambda: ours_scored(points, labels, k))
-    peer_time, peer = timed(lambda: scored(points, labels, k), 1)
+    ours_time, ours = timing.timed(lambda: ours_scored(points, labels, k), 3, warm=True)
+    peer_time, peer = timing.timed(lambda: scored(points, labels, k), 1, warm=True)
     np.testing.assert_allclose(ours, peer, atol=1e-5)
     return rows_of("search and 4 scores", [("genjax", ours_time), ("scikit-learn", peer_time)])
 
@@ -122,11 +102,15 @@ def score_rows(points, labels, k):
 def draw_rows(points, labels, k, count, few):
     ranking = scores.ranked(points, labels, k_max=draws.list_length(k, len(labels)))
     weights = draws.bootstrap_weights(count, len(labels), seed=0)
-    ours_time, ours = timed(lambda: draws.purity_draws(ranking, weights[:few], k=k))
-    all_time, every = timed(lambda: draws.purity_draws(ranking, weights, k=k), 1)
-    at_r_time, _ = timed(lambda: draws.r_precision_draws(ranking, weights), 1)
-    map_time, _ = timed(lambda: draws.map_at_r_draws(ranking, weights), 1)
-    peer_time, peer = once(lambda: [resampled(points, labels, row, k) for row in weights[:few]])
+    ours_time, ours = timing.timed(
+        lambda: draws.purity_draws(ranking, weights[:few], k=k), 3, warm=True
+    )
+    all_time, every = timing.timed(lambda: draws.purity_draws(ranking, weights, k=k), 1, warm=True)
+    at_r_time, _ = timing.timed(lambda: draws.r_precision_draws(ranking, weights), 1, warm=True)
+    map_time, _ = timing.timed(lambda: draws.map_at_r_draws(ranking, weights), 1, warm=True)
+    peer_time, peer = timing.timed(
+        lambda: [resampled(points, labels, row, k) for row in weights[:few]]
+    )
     np.testing.assert_allclose(ours, peer, atol=1e-5)
     np.testing.assert_allclose(every[:few], ours, rtol=1e-10)
     times = [("genjax", ours_time), ("scikit-learn, new search", peer_time)]
@@ -146,11 +130,11 @@ def permutation_rows(points, labels, k, count, few):
     def listed():
         return [np.mean(row[ranking.indices] == row[:, None]) for row in permuted]
 
-    few_time, found = timed(lambda: ours(permuted[:few]))
-    all_time, every = timed(lambda: ours(permuted))
-    at_r_time, _ = timed(lambda: draws.permuted_scores(ranking, permuted), 1)
-    listed_time, same_lists = once(listed)
-    peer_time, peer = once(lambda: [purity_of(points, row, k) for row in permuted[:few]])
+    few_time, found = timing.timed(lambda: ours(permuted[:few]), 3, warm=True)
+    all_time, every = timing.timed(lambda: ours(permuted), 3, warm=True)
+    at_r_time, _ = timing.timed(lambda: draws.permuted_scores(ranking, permuted), 1, warm=True)
+    listed_time, same_lists = timing.timed(listed)
+    peer_time, peer = timing.timed(lambda: [purity_of(points, row, k) for row in permuted[:few]])
     np.testing.assert_allclose(found, peer, atol=1e-5)
     np.testing.assert_allclose(every, same_lists, rtol=1e-6)
     few_times = [("genjax", few_time), ("scikit-learn, new search", peer_time)]
@@ -181,17 +165,8 @@ def main():
     for row in rows:
         factor = row["genjax_is_faster_by"]
         print(f"{row['task']:42s} {row['form']:32s} {row['seconds']:9.3f} s {factor:8.1f}x")
-    if options.output:
-        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-        result = {
-            "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            "device": jax.devices()[0].device_kind,
-            "shape": {name: getattr(options, name) for name in (*sizes, "few")},
-            "rows": rows,
-        }
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=1)
+    shape = {name: getattr(options, name) for name in (*sizes, "few")}
+    timing.write(options.output, shape=shape, rows=rows)
 
 
 if __name__ == "__main__":

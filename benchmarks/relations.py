@@ -8,17 +8,13 @@ table, so they are timed on smaller ones.
 """
 
 import argparse
-import datetime
 import itertools
-import json
-import os
-import platform
 import resource
-import statistics
 import time
 
 import numpy as np
 import pandas as pd
+import timing
 from scipy import stats
 
 from genjax.statistics import conditional_information, granulated, networks, relate
@@ -95,16 +91,6 @@ def loop_information(given: networks.MeasuredNetworks) -> np.ndarray:
     return np.array(scores)
 
 
-def timed(function, repetitions: int):
-    """Return (median seconds, result)."""
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        result = function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), result
-
-
 def main():
     """Compare, print, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -129,8 +115,8 @@ def main():
         ),
     }
     for name, (ours, loop, given) in contests.items():
-        seconds, value = timed(ours, 5)
-        slow, expected = timed(loop, 1)
+        seconds, value = timing.timed(ours, 5)
+        slow, expected = timing.timed(loop, 1)
         np.testing.assert_allclose(value, expected, atol=1e-9)
         size = f"{len(given.target)} networks x {len(given.measure_names)} measures"
         rows.append(
@@ -147,22 +133,14 @@ def main():
     whole = time.perf_counter() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"everything, {options.draws} draws: {whole:.1f} s, peak memory {peak:.2f} GiB")
-    if options.output:
-        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-        result = {
-            "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            "rows": rows,
-            "everything": {
-                "networks": options.networks,
-                "measures": options.measures,
-                "draws": options.draws,
-                "seconds": whole,
-                "peak_gibibytes": peak,
-            },
-        }
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=1)
+    everything = {
+        "networks": options.networks,
+        "measures": options.measures,
+        "draws": options.draws,
+        "seconds": whole,
+        "peak_gibibytes": peak,
+    }
+    timing.write(options.output, rows=rows, everything=everything)
 
 
 if __name__ == "__main__":
