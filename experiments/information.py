@@ -6,22 +6,19 @@ error, what does noise buy, and how stable is training?
 
 from typing import Any
 
-import numpy as np
+import jax
+import pandas as pd
 
-from experiments import commandline, replacing, study, supersampling
+from experiments import commandline, noisy_descent, replacing, study, supersampling
 from experiments.configs import information as information_config
 from genjax import data, errors
 from genjax.data import Examples, union
 from genjax.report import information as report
 from genjax.report import information_words as words
+from genjax.report import terminal
 
 TITLE = "What does information theory say of these networks?"
 KINDS = ("supersample", "depth", "stability", "noisy_sgd")
-COMPUTE = {
-    "supersample": supersampling.against_size,
-    "depth": supersampling.against_depth,
-    "stability": replacing.against_size,
-}
 
 
 def main() -> None:
@@ -51,18 +48,53 @@ def prepare(config: Any) -> Examples:
         "supersample": 2 * max(config.supersample.sizes),
         "depth": 2 * config.depth.size,
         "stability": 2 * (max(config.stability.sizes) + config.stability.replacements),
+        "noisy_sgd": max(config.noisy_sgd.sizes) + config.noisy_sgd.population,
     }.get(config.kind, 0)
     if largest > len(examples):
         raise errors.SplitError(
             f"{config.kind}: {largest} examples are needed; {config.data.source} has "
             f"{len(examples)}."
         )
-    if np.min(config.supersample.masks) < 2:
-        raise errors.InvalidInputError(
-            f"supersample.masks: found {config.supersample.masks}; allowed are even numbers from 2."
-        )
+    for name, fewest in (("supersample", 2), ("depth", 4)):
+        masks = config[name].masks
+        if masks < fewest or masks % 2:
+            raise errors.InvalidInputError(
+                f"{name}.masks: found {masks}; allowed are even numbers from {fewest}."
+            )
     supersampling.network_of(config, examples, config.model.options)
     return examples
+
+
+def along_noise(config: Any, examples: Examples, work: study.Work) -> dict[str, pd.DataFrame]:
+    """Bound the gaps of noisy descent along its path, size by size.
+
+    Returns:
+        `information` (a row per setting, step, seed and bound) and `bounds` (without the seeds,
+        beside the mean gap).
+    """
+    settings, parts = config.noisy_sgd.copy_and_resolve_references(), []
+    with terminal.progress("noisy descent", unit="settings") as advance:
+        for size in config.noisy_sgd.sizes:
+            settings.sizes = (size,)
+
+            def rows():
+                told = noisy_descent.run(settings, examples, jax.random.key(config.seed), advance)
+                return {name: told[name].to_numpy() for name in told}
+
+            parts.append(pd.DataFrame(work.kept(f"noisy_{size}", rows)))
+    found = pd.concat(parts, ignore_index=True)
+    keys = ["n", "depth", "noise", "step", "bound"]
+    kept = pd.DataFrame(found.drop_duplicates(keys)).drop(columns=["seed", "gap"])
+    gaps = pd.DataFrame(found.groupby(keys)["gap"].mean()).reset_index()
+    return {"information": found, "bounds": kept.merge(gaps, on=keys)}
+
+
+COMPUTE = {
+    "supersample": supersampling.against_size,
+    "depth": supersampling.against_depth,
+    "stability": replacing.against_size,
+    "noisy_sgd": along_noise,
+}
 
 
 def compute(config: Any, ready: Examples, work: study.Work) -> study.Study:

@@ -10,7 +10,13 @@ import pandas as pd
 from experiments.study import Work
 from genjax import models, report
 from genjax.data import Examples
-from genjax.metrics.information import depth_chain, supersample, supersample_bounds
+from genjax.metrics.information import (
+    contraction,
+    depth_chain,
+    information_plane,
+    supersample,
+    supersample_bounds,
+)
 from genjax.metrics.information.supersample import Outcomes
 from genjax.models import Network
 from genjax.training import HyperParameters, TrainingConfig
@@ -107,8 +113,8 @@ def against_depth(config: Any, examples: Examples, work: Work) -> dict[str, pd.D
     """Train every depth, as it is and with every control, on the same supersamples.
 
     Returns:
-        As `against_size`, with a column `control`, and `chain`: a row per depth, control,
-        supersample and link.
+        As `against_size`, with a column `control`, `chain` (a row per depth, control, supersample
+        and link) and `plane` (a row per depth, control, network and layer).
     """
     asked = config.depth
     settings = [(depth, "none") for depth in asked.depths]
@@ -121,7 +127,7 @@ def against_depth(config: Any, examples: Examples, work: Work) -> dict[str, pd.D
         seed=config.seed,
     )
     rows: dict[str, list[pd.DataFrame]] = {
-        "information": [], "bounds": [], "networks": [], "chain": [],
+        "information": [], "bounds": [], "networks": [], "chain": [], "plane": [],
     }  # fmt: skip
     with report.terminal.progress("depth", unit="steps") as advance:
         for depth, control in settings:
@@ -134,11 +140,13 @@ def against_depth(config: Any, examples: Examples, work: Work) -> dict[str, pd.D
                 chain = depth_chain.chain(group, known, drawn, found)
                 return {
                     **found._asdict(), "links": np.array(chain.links, object),
-                    "told": chain.information,
+                    "told": chain.information, **_planes(config, group, known, drawn),
                 }  # fmt: skip
 
             kept = work.kept(f"depth_{depth}_{control.replace(' ', '_')}", compute)
             chain = depth_chain.Chain(tuple(map(str, kept.pop("links"))), kept.pop("told"))
+            plane = {name: kept.pop(name) for name in ("layers", "input", "label", "ranks")}
+            rows["plane"].append(_plane_rows(plane, depth, control))
             found = Outcomes(**kept)
             _add(rows, found, config.level, "depth", asked.size, depth, control=control)
             rows["chain"].append(_chain_rows(chain, depth, control))
@@ -179,5 +187,43 @@ def _chain_rows(chain: depth_chain.Chain, depth: int, control: str) -> pd.DataFr
             }
             for seed, own in enumerate(chain.information)
             for place, link in enumerate(chain.links)
+        ]
+    )  # fmt: skip
+
+
+def _planes(config: Any, group: Any, examples: Examples, drawn: Any) -> dict[str, np.ndarray]:
+    """Return where the layers of one network per supersample stand in the information plane.
+
+    Information is what is left under noise of a tenth of a layer's mean variance, on its own
+    supersample: the middle of the sandwich. Ranks are those of its layers over their inputs.
+    """
+    masks = drawn.masks.shape[1]
+    found: dict[str, list[Any]] = {"input": [], "label": [], "ranks": []}
+    names: list[str] = []
+    for index, pairs in enumerate(drawn.pairs[: config.depth.planes]):
+        params, own = group.network_params(index * masks), pairs.ravel()
+        layers = information_plane.information_plane(
+            group.network, params, examples.images[own], examples.labels[own]
+        )[: _depth_of(group.network)]
+        names = [layer.layer for layer in layers]
+        found["input"].append([(layer.input_low + layer.input_high) / 2 for layer in layers])
+        found["label"].append([(layer.label_low + layer.label_high) / 2 for layer in layers])
+        audit = contraction.audit(group.network, params, examples.images[own])
+        found["ranks"].append([audit.contraction_layers, audit.coefficient])
+    return {"layers": np.array(names, object), **{k: np.array(v) for k, v in found.items()}}
+
+
+def _plane_rows(plane: Mapping[str, np.ndarray], depth: int, control: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "depth": depth, "control": control, "seed": seed, "place": place + 1,
+                "layer": name, "input": plane["input"][seed, place],
+                "label": plane["label"][seed, place],
+                "contraction_layers": plane["ranks"][seed, 0],
+                "coefficient": plane["ranks"][seed, 1],
+            }
+            for seed in range(len(plane["input"]))
+            for place, name in enumerate(plane["layers"])
         ]
     )  # fmt: skip

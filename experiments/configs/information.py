@@ -49,7 +49,7 @@ def _config() -> ConfigDict:
                 "width": 64,
                 "size": 150,
                 "supersamples": 8,
-                "masks": 12,
+                "masks": 8,
                 "controls": (
                     "bottleneck",
                     "noise",
@@ -57,17 +57,28 @@ def _config() -> ConfigDict:
                     "frozen head",
                     "random labels",
                 ),
-                "control_depths": (2, 6, 12),
+                "control_depths": (2, 12),
                 "bottleneck": 8,  # units of every second layer
                 "noise": 0.1,  # dropout rate
+                "planes": 3,  # networks of each setting in the information plane
             },
             "stability": {"sizes": (75, 150, 300), "replacements": 24, "samples": 8},
-            "noisy_sgd": _NOISY,
+            "noisy_sgd": {
+                "sizes": (200, 800),
+                "population": 500,  # examples to test on, and for gradients of the population
+                "depths": (2,),
+                "width": 32,
+                "seeds": 8,
+                "noises": (0.003, 0.01, 0.03),  # standard deviation of what is added to weights
+                "rate": 0.2,
+                "steps": 200,
+                "looks": 4,
+                "samplings": ("full", "fixed", "epochs"),
+                "batch_share": 0.25,
+                "probed": 64,  # examples for variances
+            },
         }
     )
-
-
-_NOISY: dict = {}
 
 
 def _supersample(config: ConfigDict) -> None:
@@ -76,6 +87,7 @@ def _supersample(config: ConfigDict) -> None:
 
 def _depth(config: ConfigDict) -> None:
     config.kind = "depth"
+    config.training.max_steps = 3_000
 
 
 def _stability(config: ConfigDict) -> None:
@@ -117,6 +129,16 @@ def _smoke(config: ConfigDict) -> None:
     config.stability.sizes = (100,)
     config.stability.replacements = 3
     config.stability.samples = 2
+    config.noisy_sgd.sizes = (40,)
+    config.noisy_sgd.population = 40
+    config.noisy_sgd.width = 8
+    config.noisy_sgd.seeds = 2
+    config.noisy_sgd.noises = (0.01,)
+    config.noisy_sgd.steps = 8
+    config.noisy_sgd.looks = 2
+    config.noisy_sgd.samplings = ("full",)
+    config.noisy_sgd.batch_share = 0.5
+    config.noisy_sgd.probed = 16
 
 
 _VARIANTS = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genjax.metrics.information import falsification
 from genjax.metrics.information.supersample_bounds import interval
 from genjax.report import figures_series, layouts
 from genjax.report.figures_series import Axes
@@ -18,6 +19,9 @@ from genjax.report.storage import OutputFolder
 
 DRAWN = ("f-CMI", "ld-CMI", "f-CMI, corrected", "e-CMI, binary kl", "f-information, kl")
 """Bounds of the figures; the tables hold all."""
+
+ALONG = ("gap", "negrea_variance", "cmi", "neu", "pensia", "li_luo_qiao")
+"""Bounds along noisy descent that are drawn."""
 
 PUBLISHED = (
     (75, 0.08347, 0.22257), (250, 0.03451, 0.09499), (1000, 0.01411, 0.04081),
@@ -42,8 +46,16 @@ def sections(output: OutputFolder, kind: str, tables: Tables, level: float) -> l
     if kind == "stability":
         return [_stability_section(output, tables["information"])]
     found = [_verdict_section(tables["bounds"])]
+    if kind == "noisy_sgd":
+        return [_noise_section(output, tables["bounds"]), *found]
     if kind == "depth":
-        found = [_depth_section(output, tables, level), _chain_section(output, tables), *found]
+        found = [
+            _depth_section(output, tables, level),
+            _chain_section(output, tables),
+            _plane_section(output, tables["plane"]),
+            *found,
+            _falsification_section(),
+        ]
     else:
         found = [_size_section(output, tables), *found]
     return found
@@ -170,6 +182,88 @@ def _chain_section(output: OutputFolder, tables: Tables) -> Section:
             )
         ],
     )  # fmt: skip
+
+
+def _noise_section(output: OutputFolder, bounds: Any) -> Section:
+    """Bounds along the path, a panel per noise, at the largest size."""
+    own = bounds[(bounds["n"] == bounds["n"].max()) & np.isfinite(bounds["value"])]
+    shown = own[own["bound"].isin(ALONG)]
+    gaps = shown.drop_duplicates(["noise", "step"]).assign(bound="gap", low=np.nan, high=np.nan)
+    gaps = gaps.assign(value=gaps["gap"])
+    rows = pd.concat([gaps, shown], ignore_index=True)
+    rows = rows.assign(panel=[f"noise {noise:g}" for noise in rows["noise"]])
+    axes = Axes("step", "step", "gap, 0-1 loss", by="bound", panel="panel", log="y",
+                lines={"vacuous": 1.0})  # fmt: skip
+    last = own[own["step"] == own["step"].max()]
+    return Section(
+        f"Bounds along noisy descent, {int(bounds['n'].max())} examples",
+        ["Noise is the standard deviation of what is added to every weight at every step."],
+        layouts.draw(
+            output, "noise", functools.partial(figures_series.series, axes=axes), rows,
+            caption="Bounds and mean gap along the path; bands are intervals over seeds.",
+        ),
+        [
+            Table(
+                "At the last step",
+                ("bound", "noise", "value", "mean gap"),
+                [
+                    (r["bound"], r["noise"], (r["value"], r["low"], r["high"]), r["gap"])
+                    for r in _rows(last)
+                ],
+            )
+        ],
+        "wang_mao is an approximation of a bound on the cross-entropy, no bound of this gap; for "
+        "it and neu_descent the noise is imagined, training has none.",
+    )  # fmt: skip
+
+
+def _plane_section(output: OutputFolder, plane: Any) -> Section:
+    own = plane[plane["control"] == "none"]
+    rows = [
+        {"input": part["input"].mean(), "series": f"{depth} layers",
+         "value": part["label"].mean(), "low": np.nan, "high": np.nan}
+        for (depth, _), part in groups(own, ["depth", "place"])
+    ]  # fmt: skip
+    axes = Axes("input", "I(input; layer), nats", "I(layer; label), nats")
+    audited = [
+        (depth, control, part["contraction_layers"].mean(), part["coefficient"].mean())
+        for (depth, control), part in groups(plane, ["depth", "control"])
+    ]
+    return Section(
+        "The information plane, and what is proved of the layers",
+        [
+            "Information that is left when noise of a tenth of a layer's mean variance is added "
+            "(middle of the bounds of Kolchinsky and Tracey): without noise every layer that keeps "
+            "the examples apart tells all. A layer that Lemma 1 calls a contraction layer has a "
+            "rank below its inputs; the proved coefficient of a layer without noise is 1."
+        ],
+        layouts.draw(
+            output, "plane", functools.partial(figures_series.series, axes=axes),
+            pd.DataFrame(rows), caption="Layers of trained networks, mean over networks.",
+        ),
+        [
+            Table(
+                "Contraction audit, mean over networks",
+                ("layers", "control", "contraction layers by Lemma 1", "proved coefficient"),
+                audited,
+            )
+        ],
+    )  # fmt: skip
+
+
+def _falsification_section() -> Section:
+    cases = falsification.cases()
+    rows = [(case.name, case.claim, case.verdict, case.because) for case in cases]
+    refuted = sum(case.verdict == falsification.REFUTED for case in cases)
+    return Section(
+        "The theorem, step by step",
+        [
+            f"Of {len(cases)} claims in Zhang, Liu and Tao (arXiv 1804.09060v8) and its proof, "
+            f"{refuted} are refuted by a problem that can be solved exactly, computed with this "
+            "page."
+        ],
+        tables=[Table("Claims", ("case", "claim", "verdict", "why"), rows)],
+    )
 
 
 def _stability_section(output: OutputFolder, information: Any) -> Section:

@@ -56,6 +56,8 @@ def conclusions(kind: str, tables: Tables, level: float) -> list[str]:
     if kind == "stability":
         return _on_stability(tables["stability"], level)
     bounds = tables["bounds"]
+    if kind == "noisy_sgd":
+        return _on_noise(bounds)
     said = _on_bounds(bounds)
     if kind == "depth":
         said = [*_on_depth(tables, level), *_on_chain(tables["chain"], level), *said]
@@ -67,7 +69,9 @@ def _on_bounds(bounds: Any) -> list[str]:
     settings = int(found["settings"].max())
     broken = found[found["violated"] > 0]
     vacuous = found[found["vacuous"] == found["settings"]]
-    informative = found[(found["violated"] == 0) & (found["vacuous"] == 0)]
+    # What looks at the errors of both examples besides their information explains, not foretells.
+    foretelling = ~found["bound"].str.startswith("f-information")
+    informative = found[(found["violated"] == 0) & (found["vacuous"] == 0) & foretelling]
     said = []
     if len(broken):
         each = [f"{r['bound']} in {r['violated']} of {r['settings']}" for r in _rows(broken)]
@@ -91,6 +95,27 @@ def _on_bounds(bounds: Any) -> list[str]:
             said.append(
                 f"In {len(own)} of {len(bounds)} rows at least half of the estimated information "
                 "is what masks that tell nothing would show; read the corrected rows there."
+            )
+    return said
+
+
+def _on_noise(bounds: Any) -> list[str]:
+    """Say where along noisy descent bounds say something."""
+    own = bounds[(bounds["n"] == bounds["n"].max()) & (bounds["bound"] != "wang_mao")]
+    broken = own[~own["holds"].astype(bool)]
+    said = [
+        f"All bounds are above the mean gap in all {len(own)} rows of n = {int(own['n'].max())}."
+        if not len(broken)
+        else f"Below the mean gap: {join(sorted(set(broken['bound'])))}."
+    ]
+    first, last = (own[own["step"] == step] for step in (own["step"].min(), own["step"].max()))
+    for when, part in (("first", first), ("last", last)):
+        for noise in sorted(part["noise"].unique()):
+            here = part[(part["noise"] == noise) & ~part["vacuous"].astype(bool)]
+            names = [f"{r['bound']} ({r['value']:.2f})" for r in _rows(here.sort_values("value"))]
+            said.append(
+                f"At the {when} step looked at, with noise {noise:g}: "
+                + (f"below 1 are {join(names, most=4)}." if names else "every bound is vacuous.")
             )
     return said
 

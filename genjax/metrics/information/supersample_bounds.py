@@ -253,13 +253,13 @@ BOUNDS: dict[str, Any] = {
     "ld-CMI": functools.partial(square_root, observed="differences"),
     "single loss": single_loss,
     "f-CMI, corrected": functools.partial(
-        square_root, observed="predictions", correction="shuffling", pooled=True
+        square_root, observed="predictions", correction="miller_madow", pooled=True
     ),
     "e-CMI, corrected": functools.partial(
-        square_root, observed="errors", correction="shuffling", pooled=True
+        square_root, observed="errors", correction="miller_madow", pooled=True
     ),
     "ld-CMI, corrected": functools.partial(
-        square_root, observed="differences", correction="shuffling", pooled=True
+        square_root, observed="differences", correction="miller_madow", pooled=True
     ),
     "e-CMI, binary kl": binary_kl,
     "e-CMI, fast rate": fast_rate,
