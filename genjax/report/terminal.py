@@ -66,11 +66,11 @@ class progress:  # noqa: N801  (a context manager, used like a function: `with p
         self._bars: Progress | None = None
         self._task: Any = None
         self._done, self._total = 0.0, 0.0
-        self._began = self._said = time.monotonic()
+        self._began = self._said = self._called = time.monotonic()
         self._unsaid = False
 
     def __enter__(self) -> "progress":
-        self._began = self._said = time.monotonic()
+        self._began = self._said = self._called = time.monotonic()
         if self._console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -101,7 +101,9 @@ class progress:  # noqa: N801  (a context manager, used like a function: `with p
         self._done, self._total = float(done), float(total)
         self._text = text or self._text
         if restarts:
-            self._began = time.monotonic()
+            # What a first report counts was done since the last report of the stage before.
+            self._began = self._called if done else time.monotonic()
+        self._called = time.monotonic()
         if self._bars is not None:
             if restarts:
                 self._task = self._bars.add_task(self._text, total=total)

@@ -125,3 +125,13 @@ def test_durations_have_no_sixty_seconds():
     found = [terminal.duration(s) for s in (0, 59.4, 59.6, 3599.6, 3600, 86399)]
     assert found == ["0 s", "59 s", "1 min 00 s", "1 h 00 min", "1 h 00 min", "23 h 59 min"]
     assert all(a <= b for a, b in itertools.pairwise(map(len, found[3:])))
+
+
+def test_a_new_stage_counts_its_time_from_the_end_of_the_one_before(monkeypatch):
+    now = iter([0.0, 0.0, 20.0, 20.0, 30.0, 30.0, 30.0, 30.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(now))
+    log = io.StringIO()
+    with terminal.progress("work", "steps", console=Console(file=log), quiet_seconds=5.0) as told:
+        told(10, 10, "first")
+        told(1, 10, "second")
+    assert "second: 1/10 steps, 6.0 steps/min, 10 s elapsed" in log.getvalue()
