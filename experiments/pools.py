@@ -103,3 +103,28 @@ def at_least(name: str, value: Any, least: int) -> None:
         raise errors.InvalidInputError(
             f"{name}: found {value}; allowed are whole numbers from {least}."
         )
+
+
+def check_sizes(name: str, sizes: Sequence[int], available: int) -> None:
+    """Refuse sizes of training sets that cannot be stacked, or that there are no examples for.
+
+    Raises:
+        InvalidInputError: naming the field.
+    """
+    at_least(name, sizes, 1)
+    largest = max(sizes)
+    if any(largest % size for size in sizes) or list(sizes) != sorted(set(sizes)):
+        raise errors.InvalidInputError(
+            f"{name}: found {tuple(sizes)}; they must grow, and each must divide the largest, "
+            "since smaller sets are repeated to its length so that all are one program."
+        )
+    if largest > available:
+        raise errors.SplitError(f"{name}: found {largest}; there are {available} examples.")
+
+
+def repeated(chosen: np.ndarray, length: int) -> np.ndarray:
+    """Return training sets `[R, n]` as `[R, length]`, every entry equally often.
+
+    The mean loss over a set repeated is that over the set.
+    """
+    return np.tile(chosen, (1, length // chosen.shape[1]))
