@@ -26,6 +26,7 @@ bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/python benchmarks/clustering.py --output=results/bench_clustering.json
 	$(BIN)/python benchmarks/neighbours.py --output=results/bench_neighbours.json
 	$(BIN)/python benchmarks/layers.py --output=results/bench_layers.json
+	$(BIN)/python benchmarks/supersamples.py --output=results/bench_supersamples.json
 	if [ -n "$$GENJAX_DATA_DIR" ]; then \
 	  $(BIN)/python benchmarks/evaluation.py --output=results/bench_evaluation.json; fi
 
