@@ -6,6 +6,7 @@ labels, pruning masks, starts to fine-tune from. The rules, the step and the rec
 sweep.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -97,7 +98,9 @@ def train_resamples(
     fill = np.minimum(np.arange(execution.padded(count, form)), count - 1)
     stacked = jax.tree.map(lambda leaf: leaf[fill], stacked)
     used = frozenset(n for n, v in stacked["hyper"]._asdict().items() if np.any(v != 0))
-    start, run, fold = _programs(network, rules, used, trainable, form)
+    chosen = None if trainable is None else tuple(trainable)
+    # Options may be lists; nothing here reads them.
+    start, run, fold = _programs(network._replace(options=()), rules, used, chosen, form)
     state, init_params = start(stacked)
     idle = np.where(np.arange(len(fill)) < count, segment.RUNNING, segment.EXHAUSTED)
     state = state._replace(status=jnp.asarray(idle, jnp.int32))
@@ -172,14 +175,18 @@ def _with_own(network: Network, own: Any, trainable: Sequence[str] | None) -> Ne
     return network._replace(init=init, train_apply=train_apply, fold=fold)
 
 
+@functools.lru_cache(maxsize=8)
 def _programs(
-    network: Network,
+    network: Any,
     rules: TrainingConfig,
     used: frozenset[str],
-    trainable: Sequence[str] | None,
+    trainable: tuple[str, ...] | None,
     form: execution.Execution,
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Return the compiled programs of a stack: start, a segment of training, the end."""
+    """Return the compiled programs of a stack: start, a segment of training, the end.
+
+    Kept for the next stack of the same network, rules and shapes: it is compiled once.
+    """
 
     def bound(own):
         if trainable is not None:

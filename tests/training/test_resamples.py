@@ -11,6 +11,7 @@ from genjax.training import (
     SweepConfig,
     TrainingConfig,
     execution,
+    resamples,
     segment,
     sweep,
 )
@@ -140,3 +141,11 @@ def test_early_stopping_needs_held_out_examples(few_digits, mlp):
     rules = TrainingConfig(stop="early_stopping")
     with pytest.raises(errors.InvalidInputError, match="early_stopping"):
         train_resamples(mlp, rules, few_digits, Own(np.zeros((2, 3), int)), keys(2))
+
+
+def test_the_same_shapes_are_compiled_once(few_digits, mlp):
+    whole = np.tile(np.arange(len(few_digits)), (2, 1))
+    train_resamples(mlp, RULES, few_digits, Own(whole), keys(2))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(resamples.segment, "make_segment", None)  # what tracing would call
+        train_resamples(mlp, RULES, few_digits, Own(whole[:, ::-1]), keys(2))
