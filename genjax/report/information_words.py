@@ -146,9 +146,11 @@ def _on_depth(tables: Tables, level: float) -> list[str]:
         if control == "none" or len(there) < 2:
             continue
         change = _paired(part, there[0], there[-1])
+        train = fits[fits["control"] == control].set_index("depth")["train_error"]
         said.append(
             f"With {control}, from {there[0]} to {there[-1]} layers: "
-            f"{bracket(change.mean(), *interval(change, level))}."
+            f"{bracket(change.mean(), *interval(change, level))}, at training errors of "
+            f"{train[there[0]]:.3f} and {train[there[-1]]:.3f}."
         )
     return said
 
