@@ -51,7 +51,7 @@ def prepare(config: Any) -> Pool:
 
 
 def _network(config: Any, pool: Pool, width: int) -> Any:
-    return pools.network_of(pool, "mlp", {"widths": (width,) * config.depth})
+    return pools.network_of(pool.train, "mlp", {"widths": (width,) * config.depth})
 
 
 def compute(config: Any, ready: Pool, work: study.Work) -> study.Study:

@@ -49,7 +49,7 @@ def prepare(config: Any) -> Ready:
         raise errors.InvalidInputError(f"sweep.models: found {twice[0]!r} more than once.")
     pool = pools.load(config)
     for name, options in chosen:
-        pools.network_of(pool, name, options)
+        pools.network_of(pool.train, name, options)
     whole = len(pool.train) // config.folds * config.folds  # all folds of one size: one program
     kept = splits.nested_subsets(pool.train, [whole], seed=config.seed)[0]
     pool = pool._replace(train=pool.train.take(kept))
@@ -66,7 +66,7 @@ def compute(config: Any, ready: Ready, work: study.Work) -> study.Study:
     found = {}
     with screen.terminal.progress("folds", unit="steps") as advance:
         for name, options in fields.models_of(config):
-            network = pools.network_of(ready.pool, name, options)
+            network = pools.network_of(ready.pool.train, name, options)
 
             def one(network=network):
                 group = train_resamples(

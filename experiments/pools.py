@@ -79,10 +79,10 @@ def hyper(config: Any, **changed: Any) -> HyperParameters:
     return HyperParameters(**{**config.hyper, **changed})
 
 
-def network_of(pool: Pool, name: str, options: Mapping[str, Any]) -> Network:
+def network_of(examples: Examples, name: str, options: Mapping[str, Any]) -> Network:
     """Return a model for these examples."""
     return models.create(
-        name, image_shape=pool.train.image_shape, num_classes=pool.train.num_classes, **options
+        name, image_shape=examples.image_shape, num_classes=examples.num_classes, **options
     )
 
 
