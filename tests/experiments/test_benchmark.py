@@ -182,7 +182,7 @@ def test_a_diverged_population_is_refused_with_its_table_and_nothing_of_an_older
     smoke, refused, tmp_path
 ):
     folder = tmp_path / "results"
-    shutil.copytree(smoke[0], folder)
+    shutil.copytree(smoke[0], folder, ignore=shutil.ignore_patterns(".*"))
     (tmp_path / "diverging.py").write_text(DIVERGING)
     arguments = (f"--config={tmp_path / 'diverging.py'}", f"--output={folder}")
     said = refused("benchmark", *arguments, "--overwrite")
@@ -203,7 +203,7 @@ def test_a_diverged_population_is_refused_with_its_table_and_nothing_of_an_older
 @pytest.mark.parametrize("damage", ["corrupt", "foreign"])
 def test_a_damaged_checkpoint_is_refused(smoke, refused, tmp_path, damage):
     folder = tmp_path / "results"
-    shutil.copytree(smoke[0], folder)
+    shutil.copytree(smoke[0], folder, ignore=shutil.ignore_patterns(".*"))
     card = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**card, "status": "running"}))
     first, second = (folder / "checkpoints" / name for name in ("group_000", "group_001"))

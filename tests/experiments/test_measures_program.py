@@ -55,7 +55,7 @@ def test_a_complete_run_is_left_as_it_is(run, trial):
 
 def test_a_stored_population_gets_columns(run, smoke, tmp_path):
     folder = tmp_path / "copy"
-    shutil.copytree(smoke[0], folder)
+    shutil.copytree(smoke[0], folder, ignore=shutil.ignore_patterns(".*"))
     before = pd.read_parquet(folder / "networks.parquet")
     code, _, err = run("measures", f"--run={folder}", "--names=norms", "--examples=50")
     assert code == 0, err
