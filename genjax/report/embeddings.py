@@ -18,8 +18,8 @@ MOST_PANELS = 6
 _SCORES = {score.name: score for score in SCORES}
 
 
-def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, float, str]]:
-    """Return, per set of examples and metric, the best layer, its score and the last layer.
+def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, float]]:
+    """Return, per set of examples and metric, the best layer and its score with the interval.
 
     Args:
         table: as `layers.csv`.
@@ -28,7 +28,7 @@ def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, 
         >>> rows = pd.DataFrame({"examples": "all", "metric": "nmi", "layer": ["a", "b"],
         ...     "value": [0.4, 0.3], "low": [0.3, 0.2], "high": [0.5, 0.4]})
         >>> best_layers(rows)
-        [('all', 'nmi', 'a', 0.4, 0.3, 0.5, 'b')]
+        [('all', 'nmi', 'a', 0.4, 0.3, 0.5)]
     """
     found = []
     for (examples, metric), own in groups(table, ["examples", "metric"]):
@@ -41,7 +41,7 @@ def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, 
         found.append(
             (
                 str(examples), str(metric), str(row["layer"]), float(row["value"]),
-                float(row["low"]), float(row["high"]), str(table["layer"].iloc[-1]),
+                float(row["low"]), float(row["high"]),
             )
         )  # fmt: skip
     return found
@@ -113,6 +113,6 @@ def tell(table: pd.DataFrame) -> None:
         print(f"- {sentence}")
     rows = [
         (examples, metric, layer, bracket(value, low, high))
-        for examples, metric, layer, value, low, high, _ in best_layers(table)
+        for examples, metric, layer, value, low, high in best_layers(table)
     ]
     terminal.summary_table("Best layers", ("classes", "metric", "layer", "score"), rows)

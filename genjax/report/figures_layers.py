@@ -9,9 +9,6 @@ from matplotlib.figure import Figure
 
 from genjax.report import style
 
-MOST_POINTS = 1500
-"""Points of a two-dimensional picture."""
-
 
 @matplotlib.rc_context(style.RC)
 def depth(curves: Any, *, narrow: bool = False) -> Figure | None:
