@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: benchmark test lint bench nightly clean
+.PHONY: benchmark experiments test lint bench nightly clean
 
 benchmark: $(STAMP)  ## the main job: train, measure, report; then the layers; six minutes cold on 2 cores
 	$(BIN)/python -m experiments.benchmark
@@ -16,6 +16,12 @@ lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+EXPERIMENTS = cross_validation bias_variance scaling_law regularisation optimisation adversarial double_descent \
+  lottery_ticket ntk capacity transfer grokking information
+
+experiments: $(STAMP)  ## every short experiment on digits; what is complete is left as it is
+	for name in $(EXPERIMENTS); do $(BIN)/python -m experiments.$$name || exit 1; done
 
 bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/pip install -q -e '.[bench]'
