@@ -1,7 +1,7 @@
 """How much every layer tells about who was trained on: the chain of bounds along the depth.
 
-With a supersample fixed, let `G_l` be what layer l makes of both examples of a pair together with
-all weights above it. Then images and weights -> G_1 -> ... -> G_L -> logits -> predictions ->
+With a supersample fixed, let `G_l` be what layer l makes of all its examples together with all
+weights above it. Then images and weights -> G_1 -> ... -> G_L -> logits -> predictions ->
 losses -> their difference is a chain in which each link is computed from the one before, so
 `I(G_l; U_i)` cannot grow with l, and every link bounds the gap by `(1/n) sum_i sqrt(2 I)`. Ratios
 of neighbours are the information that a layer loses. That is what the pairs (T_l; weights above)
@@ -10,6 +10,8 @@ of Zhang, Liu and Tao (2024, Fig. 2) are meant to be, and it is sound for trunks
 Activations are continuous, so plug-in estimates are of no use (log 2 for all). What is estimated is
 how well U_i can be told from statistics of G_l, on networks that the telling was not fitted to:
 `I >= log 2 - cross-entropy` (nats), a bound from below, cheap statistics of all layers from l on.
+A ratio of two bounds from below is an estimate, no bound: what these statistics of a layer miss, it
+counts as never told, and as kept.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -137,13 +139,15 @@ def chain(group: TrainedGroup, examples: Examples, drawn: Supersamples, found: O
         told = []
         for place in range(len(order)):
             used = np.concatenate([features[name][index] for name in order[place:]], axis=-1)
-            told.append(_told(used[alive], drawn.masks[index][alive]))
+            told.append(_told(used, drawn.masks[index], alive))
         values.append(told)
     counted = [
         mutual_information(joint(found, observed).counts, correction="miller_madow").mean(axis=1)
         for observed in ("predictions", "errors", "differences")
     ]
-    information = np.concatenate([np.array(values), np.stack(counted, axis=1)], axis=1)
+    # The correction may go beyond all there is to know of a coin.
+    after = np.minimum(np.stack(counted, axis=1), LOG_2)
+    information = np.concatenate([np.array(values), after], axis=1)
     return Chain((*order, "predictions", "losses", "differences"), information)
 
 
@@ -182,9 +186,13 @@ def _features(
     }
 
 
-def _told(features: Float[Host, "masks n d"], masks: Int[Host, "masks n"]) -> float:
+def _told(
+    features: Float[Host, "masks n d"], masks: Int[Host, "masks n"], alive: Bool[Host, " masks"]
+) -> float:
     """Return log 2 minus the cross-entropy of telling the coins of masks not fitted to, nats."""
-    halves = np.arange(len(masks)) // 2 % 2 == 0  # a mask and its opposite stay together
+    # A mask and its opposite stay together, whoever diverged.
+    halves = (np.arange(len(masks)) // 2 % 2 == 0)[alive]
+    features, masks = features[alive], masks[alive]
     total = 0.0
     for fitted in (halves, ~halves):
         rows = features[fitted].reshape(-1, features.shape[-1])

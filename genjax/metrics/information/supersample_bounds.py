@@ -3,10 +3,15 @@
 With a supersample fixed, the gap is `(1/n) sum_i E[(-1)^{U_i} D_i]`, where `D_i = L_i1 - L_i0` is
 the difference of the losses on pair i. All bounds are of one supersample, averaged over its n pairs
 (and then over supersamples, see `table`); losses are 0-1, information is in nats. Information is
-estimated over K2 masks. The plug-in, which the published experiments use, is biased up: 1/(2 K2)
-nats for every pair whose outcome varies, so that sqrt(2 I) is .18 from 30 masks where the truth is
-0. Corrected estimates are pooled over the pairs before the root is taken: by Jensen that is a bound
-too, a looser one, whose bias is small.
+estimated over K2 masks, which come in opposites. The plug-in, which the published experiments use,
+bounds the gap that was counted, by arithmetic: that it is above says nothing, and its mean over
+draws is no less than the true gap. As an estimate of information it is biased up where both coins
+allow the same outcomes: 1/(2 K2) nats for a pair with two outcomes that tell nothing (30 masks show
+sqrt(2 I) = .15 in the mean), up to twice that where the outcome follows coins of other pairs, which
+opposites turn too. Networks without training errors have next to no bias. Corrected estimates are
+pooled over the pairs before the root is taken: by Jensen that is a bound too, a looser one. They
+take 1/(2 K2) away, so they are too large by up to as much in that case, and too small where
+networks of opposite masks agree more than others do.
 """
 
 import functools
@@ -92,13 +97,14 @@ def square_root(
     Args:
         found: outcomes.
         observed: see `joint`.
-        correction: of the estimate, see `discrete.mutual_information`; what is below 0 counts as 0.
+        correction: of the estimate, see `discrete.mutual_information`; what is below 0 counts as 0,
+            what is above log 2, all there is to know of a coin, as log 2.
         pooled: `sqrt(2 mean_i I)`, looser, and less biased.
     """
     own = _information(found, observed, correction)
     if pooled:
-        return np.sqrt(2 * np.maximum(own.mean(axis=1), 0.0))
-    return np.sqrt(2 * np.maximum(own, 0.0)).mean(axis=1)
+        return np.sqrt(2 * np.clip(own.mean(axis=1), 0.0, LOG_2))
+    return np.sqrt(2 * np.clip(own, 0.0, LOG_2)).mean(axis=1)
 
 
 def single_loss(found: Outcomes, *, correction: str = "none") -> Float[Host, " K1"]:
@@ -128,8 +134,10 @@ def interpolating(
 ) -> Float[Host, " K1"]:
     """Bound by `(1/n) sum_i I(O_i; U_i) / log 2`, of networks without training errors.
 
-    For differences it is an equality (Wang and Mao 2023, Thm 3.4), for both losses Hellstrom and
-    Durisi (2022). Infinite for supersamples with a training error.
+    For differences Wang and Mao (2023), Thm 3.4, an equality of the information that is not given
+    the supersample; given it, as here, equal where both examples of a pair err equally often, and
+    otherwise above. For both losses Hellstrom and Durisi (2022). Infinite for supersamples with a
+    training error.
     """
     own = _information(found, observed, correction).mean(axis=1) / LOG_2
     clean = np.nanmax(found.train_error(), axis=1) == 0

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from genjax import data, errors, models
 from genjax.data import Examples
@@ -72,3 +73,23 @@ def test_too_few_masks_are_refused(trained):
     few = drawn._replace(masks=drawn.masks[:, :3])
     with pytest.raises(errors.InvalidInputError, match="drawn: found 3 masks"):
         depth_chain.chain(group, digits, few, found)
+
+
+def test_opposite_masks_stay_together_whoever_diverged():
+    # The oracle splits by hand; splitting those alive by their place would part 2 from 3.
+    rng = np.random.default_rng(0)
+    half = rng.integers(2, size=(4, 300))
+    masks = np.stack([half, 1 - half], axis=1).reshape(8, 300)
+    features = np.where(masks == 1, 1.0, -1.0)[..., None] + rng.normal(size=(8, 300, 1))
+    alive = np.ones(8, bool)
+    alive[0] = False
+    found = depth_chain._told(features, masks, alive)
+    kept = [np.array([1, 4, 5]), np.array([2, 3, 6, 7])]
+    total = 0.0
+    for fitted, judged in (kept, kept[::-1]):
+        rows, coins = features[fitted].reshape(-1, 1), masks[fitted].ravel()
+        scale = rows.std()
+        teller = LogisticRegression(fit_intercept=False, max_iter=200).fit(rows / scale, coins)
+        score = np.clip(features[judged].ravel() / scale * teller.coef_[0, 0], -5, 5)
+        total += np.logaddexp(0, -(2 * masks[judged].ravel() - 1) * score).sum()
+    assert found == pytest.approx(np.log(2) - total / (7 * 300), rel=1e-6)

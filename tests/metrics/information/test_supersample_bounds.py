@@ -7,6 +7,7 @@ import pytest
 
 from genjax import errors
 from genjax.metrics.information import supersample_bounds as bounds
+from genjax.metrics.information.discrete import mutual_information
 from genjax.metrics.information.supersample import Outcomes
 
 
@@ -131,3 +132,37 @@ def test_bad_input_is_refused_by_name():
     dead = found._replace(alive=np.zeros((1, 8), bool))
     with pytest.raises(errors.InvalidInputError, match="supersample 0 has 0 networks"):
         bounds.binary_kl(dead)
+
+
+def test_corrected_estimates_never_exceed_a_coin():
+    # Miller and Madow's correction adds 1/(2 K2) where every outcome gives the coin away.
+    masks = np.repeat([0, 1], 4)
+    found = of_one_pair(masks, np.where(masks == 0, 1, 2))
+    for name in ("f-CMI, corrected", "e-CMI, corrected", "ld-CMI, corrected"):
+        assert bounds.BOUNDS[name](found)[0] == pytest.approx(bounds.OF_WEIGHTS), name
+    each = bounds.square_root(found, "errors", correction="miller_madow")
+    assert each[0] == pytest.approx(bounds.OF_WEIGHTS)
+
+
+def test_bias_of_the_plug_in_is_as_said():
+    # 30 masks in opposites: outcomes that are chance, those that follow another pair's coin (its
+    # opposite turns them), and errors of networks that make none on what they are trained on.
+    rng = np.random.default_rng(5)
+    n, half = 20_000, 15
+    masks = rng.integers(2, size=(half, n))
+    other = rng.integers(2, size=(half, n))
+    masks, other = (np.stack([a, 1 - a], axis=1).reshape(1, 2 * half, n) for a in (masks, other))
+    chance = rng.integers(2, size=masks.shape)
+    missed = (rng.random(masks.shape) < 0.1).astype(np.int64)
+    alive = np.ones((1, 2 * half), bool)
+
+    def nats(second, first=0):
+        wrong = np.stack([first * np.ones_like(second), second], axis=-1)
+        counts = bounds.joint(Outcomes(wrong, wrong, masks, alive), "errors").counts
+        return mutual_information(counts)
+
+    assert nats(chance).mean() == pytest.approx(1 / 60, rel=0.08)
+    assert np.sqrt(2 * nats(chance)).mean() == pytest.approx(0.15, abs=0.005)
+    assert nats(other).mean() == pytest.approx(1 / 30, rel=0.08)
+    interpolating = nats(missed * (masks == 0), missed * (masks == 1))
+    assert interpolating.mean() == pytest.approx(0.1 * np.log(2), rel=0.04)
