@@ -117,9 +117,10 @@ def _on_shifts(tables: Tables) -> list[str]:
     radius = changes["radius"].max()
     own = changes[changes["images"].str.contains("SSIM") & (changes["radius"] == radius)]
     better, worse = int((own["high"] < 0).sum()), int((own["low"] > 0).sum())
+    amount = bracket(worst["value"], worst["low"], worst["high"])
     return [
         f"Of the shifts {worst['shift'].replace('_', ' ')} at SSIM {worst['ssim']:g} hurts "
-        f"plainly trained networks most: error {bracket(worst['value'], worst['low'], worst['high'])}.",
+        f"plainly trained networks most: error {amount}.",
         f"Training on attacks of radius {radius:g} lowers the error in {better} of {len(own)} "
         f"shifts and levels, raises it in {worse}; in the others no change can be told.",
     ]
