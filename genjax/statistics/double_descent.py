@@ -1,0 +1,156 @@
+"""Double descent: its exact curve for random features, and a test for a second descent."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from genjax.errors import InvalidInputError
+
+Host = np.ndarray
+
+
+class SecondDescent(NamedTuple):
+    """An error that falls, rises and falls again along an axis: the places and by how much.
+
+    Attributes:
+        shown: whether both the rise and the fall are beyond chance, for all pairs of places at
+            once.
+        dip: place before the peak.
+        peak: place of the peak.
+        end: place after the peak.
+        rise: error at the peak minus error at the dip: (mean, low, high).
+        fall: error at the peak minus error at the end: (mean, low, high).
+    """
+
+    shown: bool
+    dip: int
+    peak: int
+    end: int
+    rise: tuple[float, float, float]
+    fall: tuple[float, float, float]
+
+
+def random_features_risk(
+    features_per_dimension: float | int,
+    examples_per_dimension: float | int,
+    *,
+    signal: float | int = 1.0,
+    noise: float | int = 0.0,
+) -> float:
+    """Return the limit of the excess risk of least squares on random ReLU features.
+
+    `E (f(x) - <b, x>)^2` of the interpolator (or least squares fit) of minimum norm on N features
+    `max(<theta, x>/sqrt(d), 0)`, theta and x uniform on the sphere of radius sqrt(d), labels
+    `<b, x> + noise`, from n examples, as N, n, d grow with psi1 = N/d and psi2 = n/d. With zeta =
+    mu1/mu*, mu1 = 1/2 and mu*^2 = 1/4 - 1/(2 pi) of ReLU, psi = min(psi1, psi2), q = psi zeta^2 -
+    zeta^2 - 1 and chi = -(sqrt(q^2 + 4 zeta^2 psi) + q) / (2 zeta^2) it is `signal E1/E0 + noise
+    E2/E0`, E0, E1 and E2 polynomials of chi.
+
+    Args:
+        features_per_dimension: psi1.
+        examples_per_dimension: psi2.
+        signal: squared norm of b.
+        noise: variance of the noise in labels; the risk is about labels without it.
+
+    Returns:
+        The risk; infinite where psi1 = psi2, the interpolation threshold.
+
+    Raises:
+        InvalidInputError: a ratio that is not above 0, or a negative variance.
+
+    References:
+        Mei and Montanari, The generalization error of random features regression, Communications on
+        Pure and Applied Mathematics 75 (2022), theorem 3 (ridgeless limit) with theorem 2.
+
+    Example:
+        >>> [round(random_features_risk(psi, 3, noise=0.25), 3) for psi in (1, 2.5, 4, 10)]
+        [0.797, 2.318, 1.293, 0.278]
+    """
+    a, b = float(features_per_dimension), float(examples_per_dimension)
+    for name, value in (("features_per_dimension", a), ("examples_per_dimension", b)):
+        if not 0 < value < math.inf:
+            raise InvalidInputError(f"{name}: found {value}; allowed are numbers above 0.")
+    if signal < 0 or noise < 0:
+        raise InvalidInputError(
+            f"signal and noise: found {signal} and {noise}; allowed are numbers from 0."
+        )
+    if a == b:
+        return math.inf
+    z2 = 0.25 / (0.25 - 1 / (2 * math.pi))
+    z4, z6 = z2**2, z2**3
+    psi = min(a, b)
+    q = psi * z2 - z2 - 1
+    root = math.sqrt(q**2 + 4 * z2 * psi)
+    # Whichever of two equal forms does not cancel.
+    chi = -(root + q) / (2 * z2) if q > 0 else -2 * psi / (root - q)
+    top = chi**5 * z6 - 3 * chi**4 * z4
+    middle = 2 * chi**3 * z4 + 3 * chi**3 * z2 - 2 * chi**2 * z2 - chi**2
+    e0 = (
+        -top - middle + (a * b - b - a + 1) * chi**3 * z6
+        + (a + b - 3 * a * b + 1) * chi**2 * z4 + 3 * a * b * chi * z2 - a * b
+    )  # fmt: skip
+    e1 = b * chi**3 * z4 - b * chi**2 * z2 + a * b * chi * z2 - a * b
+    e2 = top + middle + (a - 1) * chi**3 * z6 - (a + 1) * chi**2 * z4
+    return (float(signal) * e1 + float(noise) * e2) / e0
+
+
+def second_descent(
+    errors: Float[Host, "seeds places"], level: float | int = 0.95
+) -> SecondDescent | None:
+    """Look for a peak between two lower places, and say whether it is more than chance.
+
+    Student's intervals of paired differences over seeds, for all pairs of places at once
+    (Bonferroni), since the peak is sought in the same numbers.
+
+    Args:
+        errors: of every seed along the axis.
+        level: of all intervals together.
+
+    Returns:
+        The peak whose smaller side is most certain; None if there are fewer than three places or
+        no place has lower means on both sides.
+
+    Raises:
+        InvalidInputError: fewer than two seeds, errors that are not finite.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> errors = np.array([0.5, 0.2, 0.6, 0.1]) + rng.normal(0, 0.01, (8, 4))
+        >>> found = second_descent(errors)
+        >>> found.shown, found.dip, found.peak, found.end
+        (True, 1, 2, 3)
+    """
+    errors = np.asarray(errors, np.float64)
+    seeds, places = errors.shape
+    if seeds < 2 or not np.isfinite(errors).all():
+        raise InvalidInputError(
+            f"errors: found {seeds} seeds and {int((~np.isfinite(errors)).sum())} numbers that are "
+            "not finite; at least two seeds and only finite numbers are needed."
+        )
+    if places < 3:
+        return None
+    apart = errors[:, :, None] - errors[:, None, :]  # [seeds, of the peak, of another place]
+    mean = apart.mean(axis=0)
+    chance = (1 - level) / (places * (places - 1) / 2)
+    half = stats.t.ppf(1 - chance / 2, seeds - 1) * apart.std(axis=0, ddof=1) / np.sqrt(seeds)
+    low = mean - half
+    best = None
+    for peak in range(1, places - 1):
+        dip = int(low[peak, :peak].argmax())
+        end = peak + 1 + int(low[peak, peak + 1 :].argmax())
+        if mean[peak, dip] <= 0 or mean[peak, end] <= 0:
+            continue
+        score = min(low[peak, dip], low[peak, end])
+        if best is None or score > best[0]:
+            best = (score, dip, peak, end)
+    if best is None:
+        return None
+    score, dip, peak, end = best
+    rise, fall = (
+        (float(mean[at]), float(low[at]), float(mean[at] + half[at]))
+        for at in ((peak, dip), (peak, end))
+    )
+    return SecondDescent(bool(score > 0), dip, peak, end, rise, fall)
