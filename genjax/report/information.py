@@ -29,6 +29,11 @@ PUBLISHED = (
 )  # fmt: skip
 """n, gap and f-CMI of Harutyunyan et al. (2021): MNIST 4 against 9, deterministic CNN."""
 
+OF_THE_POOL = (
+    "Supersamples and samples are all drawn from one pool of examples and overlap: intervals are "
+    "of means over that pool, and too narrow for other examples, the more of it each one takes."
+)
+
 
 def _rows(frame: Any) -> list[dict[str, Any]]:
     return frame.to_dict("records")
@@ -88,6 +93,7 @@ def _size_section(output: OutputFolder, tables: Tables) -> Section:
             caption="Measured gap and bounds; bands are intervals over supersamples.",
         ),
         tables=[table, *_published(tables)],
+        note=OF_THE_POOL,
     )  # fmt: skip
 
 
@@ -114,7 +120,8 @@ def _verdict_section(bounds: Any) -> Section:
     return Section(
         "Verdicts",
         tables=[Table("Every bound", tuple(found), found.to_numpy().tolist())],
-        note="Vacuous: 1 or more. Corrected bounds are pooled, so looser, with little bias.",
+        note="Vacuous: 1 or more. Corrected bounds are pooled, so looser. Bounds of fewer settings "
+        "apply only there, and are not to be compared with the others.",
     )
 
 
@@ -148,6 +155,7 @@ def _depth_section(output: OutputFolder, tables: Tables, level: float) -> Sectio
                 ],
             )
         ],
+        note=OF_THE_POOL,
     )  # fmt: skip
 
 
@@ -181,6 +189,8 @@ def _chain_section(output: OutputFolder, tables: Tables) -> Section:
                 ],
             )
         ],
+        "Shares are ratios of two estimates from below, by three statistics of each layer: no "
+        "bounds, and above 1 by error of estimation only.",
     )  # fmt: skip
 
 
@@ -284,7 +294,9 @@ def _stability_section(output: OutputFolder, information: Any) -> Section:
                 ],
             )
         ],
-        note="Uniform: the largest over test examples, an estimate from below.",
+        note="Average equals the gap in the mean, pointwise and uniform bound it; hypothesis, at "
+        "examples that no network was trained on, does not. Uniform: the largest over test "
+        "examples, an estimate from below. " + OF_THE_POOL,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from experiments import replacing
 from genjax.report import information_words as words
 
 CONFIG = "--config=experiments/configs/information.py:smoke"
@@ -84,3 +85,52 @@ def test_share_kept_is_that_of_the_means_with_a_jackknife():
     assert found["value"] == pytest.approx(0.35 / 0.75)
     assert found["low"] < found["value"] < found["high"]
     assert found["per_layer"] == pytest.approx(found["value"])
+
+
+def _bounds(rows):
+    frame = pd.DataFrame(rows, columns=["bound", "n", "value", "gap"])
+    return frame.assign(vacuous=frame["value"] >= 1, holds=frame["value"] >= frame["gap"])
+
+
+def test_what_applies_in_some_settings_only_is_not_called_the_tightest():
+    rows = [("of clean networks", 10, 0.11, 0.1)]
+    rows += [("e-CMI", n, 2 * gap, gap) for n, gap in ((10, 0.1), (20, 0.05))]
+    said = words.conclusions("supersample", {"bounds": _bounds(rows)}, 0.95)
+    assert "in up to 2 settings" in said[0]
+    assert "arithmetic, not evidence" in said[0]
+    assert "never vacuous is e-CMI: 2.00 times the gap" in said[1]
+
+
+def test_a_seed_of_stability_is_one_observation():
+    # Both sizes of a seed differ alike: 2 observations, not 4.
+    found = pd.DataFrame(
+        {"n": [10, 20] * 2, "seed": [0, 0, 1, 1], "gap": 0.1, "average": [0.12, 0.12, 0.16, 0.16],
+         "hypothesis": 0.01, "uniform": 0.5}
+    )  # fmt: skip
+    said = words.conclusions("stability", {"stability": found}, 0.95)
+    half = 12.7062 * 0.02  # Student's t of one degree of freedom, times the standard error
+    assert f"0.040 [\N{MINUS SIGN}{half - 0.04:.3f}, {0.04 + half:.3f}] over 2 seeds" in said[0]
+    assert "cannot be told from the gap" in said[0]
+
+
+def test_only_what_bounds_the_gap_is_held_against_it():
+    found = pd.DataFrame(
+        {"n": 10, "seed": [0, 1], "average": 0.1, "hypothesis": 0.01, "pointwise": [0.1, 0.3],
+         "uniform": 0.05, "gap": 0.1}
+    )  # fmt: skip
+    rows = replacing._summary(found, 0.95).set_index("bound")
+    assert rows.loc[["average", "hypothesis", "gap"], ["holds", "vacuous"]].isna().all(axis=None)
+    assert rows["holds"].dropna().to_dict() == {"pointwise": True, "uniform": False}
+
+
+def test_shares_kept_are_said_with_what_they_do_not_see():
+    links = ["block1", "block2", "logits"]
+    rows = [
+        {"depth": 2, "control": "none", "seed": s, "place": p, "link": link, "nats": value}
+        for s in range(3)
+        for p, (link, value) in enumerate(zip(links, (0.2, 0.18, 0.162), strict=True))
+    ]
+    said = words._on_chain(pd.DataFrame(rows), 0.95)
+    assert "counts as kept" in said[0]
+    assert "geometric mean per layer is 0.900" in said[0]
+    assert "its bound would be 0.90 times" in said[1]
