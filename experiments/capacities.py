@@ -87,9 +87,11 @@ def gains(group: Any) -> np.ndarray:
     """Return `(1/n) sum_i s_i f(x_i)` of every network, f its signs: twice the accuracy minus 1.
 
     The most along training: each record is a member of the class, so all are at most its supremum.
+    NaN of a network that diverged before its first record.
     """
-    accuracy = np.asarray(group.history.accuracy)
-    return 2 * np.nanmax(accuracy, axis=0, initial=0.5) - 1
+    finite = np.isfinite(np.asarray(group.history.loss))
+    accuracy = np.where(finite, np.asarray(group.history.accuracy), np.nan)
+    return 2 * np.fmax.reduce(accuracy, axis=0).astype(np.float64) - 1
 
 
 def tables(

@@ -58,7 +58,8 @@ def scores(group: Any, ready: Ready, repeats: int) -> dict[str, Any]:
         for name, values in zip(SCORES, np.array(means).T, strict=True):
             found[f"{part}_{name}"] = np.where(alive, values, np.nan)
         if part == "test":
-            found["test_wrong"] = np.stack(wrong)[alive].mean(axis=0)
+            kept = np.stack(wrong)[alive] if alive.any() else np.full((1, len(test)), np.nan)
+            found["test_wrong"] = kept.mean(axis=0)
         if part == "validation":
             found["class_accuracy"] = np.array(
                 [[1 - w[y == c].mean() for c in range(train.num_classes)]
@@ -122,6 +123,11 @@ def _tested(values: np.ndarray, sizes: tuple[int, int], level: float) -> Resampl
     return corrected_test(values, *sizes, level)
 
 
+def _mean_of_finite(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else np.nan
+
+
 def _errors(found: Found, sizes: tuple[int, int], level: float) -> pd.DataFrame:
     rows = []
     for model, own in found.items():
@@ -138,7 +144,7 @@ def _errors(found: Found, sizes: tuple[int, int], level: float) -> pd.DataFrame:
         wrong = own["test_wrong"]
         rows.append((model, "test error", wrong.mean(), *interval(wrong, level)))
         rows.extend(
-            (model, f"test {score}", np.nanmean(own[f"test_{score}"]), np.nan, np.nan)
+            (model, f"test {score}", _mean_of_finite(own[f"test_{score}"]), np.nan, np.nan)
             for score in SCORES[1:]
         )
         ece = own["ece"].mean() if len(own["ece"]) else np.nan

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from genjax.report import figures_series, layouts
@@ -35,6 +36,9 @@ def conclusions(tables: Tables) -> list[str]:
     fits = tables["fits"]
     true = _rows(of(fits, random_labels=0.0, images=UNCHANGED))[0]
     random = _rows(of(fits, random_labels=1.0))[0]
+    if np.isnan(fits["test_error"].to_numpy(float)).any():
+        said = ["Networks diverged in some condition: nothing can be said of random labels."]
+        return [*said, *_on_signs(tables["rademacher"])]
     said = [_on_random_labels(true, random)]
     for row in _rows(fits[fits["images"] != UNCHANGED]):
         said.append(_on_images(row))
@@ -90,6 +94,9 @@ def _on_shares(shares: Any) -> str:
 
 
 def _on_signs(found: Any) -> list[str]:
+    found = found.dropna(subset=["value"])
+    if not len(found):
+        return ["All networks diverged on random signs: their capacity is not measured."]
     widest = found["width"].max()
     rows = _rows(of(found, width=widest))
     first, last = rows[0], rows[-1]

@@ -46,7 +46,10 @@ def conclusions(tables: Tables, folds: int, repeats: int) -> list[str]:
         folds: k.
         repeats: divisions into folds.
     """
-    errors, best = tables["errors"], _best(tables)
+    errors = tables["errors"]
+    if not (errors.loc[errors["quantity"] == "validation error", "value"] >= 0).any():
+        return ["The networks of all models diverged: nothing can be compared."]
+    best = _best(tables)
     chosen = _cell(errors, best, "validation error")
     on_test = _cell(errors, best, "test error")
     low, high = on_test[1:]

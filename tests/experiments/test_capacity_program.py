@@ -154,3 +154,23 @@ def test_sentences_follow_the_numbers():
     fits[1]["reached"] = 0
     lost = report.conclusions({"fits": pd.DataFrame(fits), "rademacher": signs})
     assert lost[0].startswith("Random labels are not fitted by any of 4 networks")
+
+
+def test_what_diverged_is_no_number():
+    class Group:
+        class history:  # noqa: N801
+            loss = np.array([[1.0, np.nan, 1.0], [np.nan, np.nan, 0.5]])
+            accuracy = np.array([[0.7, 0.9, 0.8], [0.9, 0.9, 0.6]])
+
+    np.testing.assert_allclose(capacities.gains(Group), [0.4, np.nan, 0.6])
+    nothing = {name: np.nan for name in ("value", "low", "high", "gap_bound")}
+    signs = pd.DataFrame(
+        [{"width": 2, "n": 50, "vc_dimension": 9.0, "vc_rademacher": 1.0} | nothing]
+    )
+    fits = pd.DataFrame({
+        "random_labels": [0.0, 1.0], "images": "as they are", "reached": 0, "test_error": np.nan,
+    })  # fmt: skip
+    assert report.conclusions({"fits": fits, "rademacher": signs}) == [
+        "Networks diverged in some condition: nothing can be said of random labels.",
+        "All networks diverged on random signs: their capacity is not measured.",
+    ]

@@ -1,8 +1,16 @@
 """Repeated cross-validation, as a program."""
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
+
+from experiments import folding
+from experiments.pools import Pool
+from genjax.metrics import calibration
+from genjax.report import cross_validation as report
+from genjax.report.storage import OutputFolder
 
 CONFIG = "--config=experiments/configs/cross_validation.py:smoke"
 
@@ -66,3 +74,44 @@ def test_what_cannot_be_validated_is_refused(in_one_process, tmp_path):
     for sentence, (code, _, err) in found.items():
         assert (code, sentence in err) == (2, True), err
     assert not (tmp_path / "out").exists()
+
+
+def model(errors, bins=calibration.BINS):
+    """Return what scores of four networks are, for these errors."""
+    errors = np.array(errors)
+    alive = np.isfinite(errors)
+    repeats = 2 if alive.all() else 0
+    scores = {
+        f"{part}_{score}": errors
+        for part in ("train", "validation", "test") for score in folding.SCORES
+    }  # fmt: skip
+    return scores | {
+        "alive": alive, "class_accuracy": 1 - np.stack([errors, errors], axis=1),
+        "test_wrong": np.array([0.1, 0.2, 0.4]) if alive.any() else np.full(3, np.nan),
+        "ece": np.full(repeats, 0.1), "bins_examples": np.full((repeats, bins), 9),
+        "bins_confidence": np.full((repeats, bins), 0.5),
+        "bins_accuracy": np.full((repeats, bins), 0.4),
+    }  # fmt: skip
+
+
+def test_what_diverged_is_left_out_and_said(tmp_path):
+    train = types.SimpleNamespace(class_names=("a", "b"))
+    ready = folding.Ready(Pool(train, train), np.zeros((4, 8), int), np.zeros((4, 8), int))
+    dead = [np.nan] * 4
+    found = {
+        "one": model([0.1, 0.3, 0.2, 0.2]), "some": model([0.2, np.nan, 0.4, 0.3]),
+        "none": model(dead),
+    }  # fmt: skip
+    tables = folding.tables(found, ready, 2, 0.95)
+    said = report.conclusions(tables, 2, 2)
+    assert said[0].startswith("Best by 2-fold cross-validation, repeated 2 times: one")
+    assert "one and none cannot be compared: too many networks diverged." in said
+    pairs = tables["comparisons"].set_index(["a", "b"])
+    assert pairs.loc[("one", "some"), "difference"] == pytest.approx(-0.4 / 3)
+    errors = tables["errors"].set_index(["model", "quantity"])["value"]
+    assert (errors["some", "diverged"], errors["none", "diverged"]) == (1, 4)
+    assert len(report.sections(OutputFolder(tmp_path), tables)) == 4
+    nothing = folding.tables({"a": model(dead), "b": model(dead)}, ready, 2, 0.95)
+    assert report.conclusions(nothing, 2, 2) == [
+        "The networks of all models diverged: nothing can be compared."
+    ]
