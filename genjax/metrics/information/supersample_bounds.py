@@ -317,7 +317,9 @@ def table(found: Outcomes, *, level: float = 0.95) -> pd.DataFrame:
     Returns:
         Rows `bound`, `value`, `low`, `high`, `gap` (mean over supersamples and masks), `vacuous`
         (at least 1, or what guessing could not exceed), `holds` (at least the gap) and
-        `mostly_bias` (half or more of the information is what masks that tell nothing would show).
+        `mostly_bias` (half or more of the information is what masks that tell nothing would show;
+        False for networks without training errors, where an outcome that masks of one side never
+        show is told, not chance).
     """
     rows = []
     for name, own in per_supersample(found).groupby("bound", sort=False):
@@ -352,5 +354,8 @@ def _mostly_bias(found: Outcomes, bound: str) -> bool:
     observed = {"f-CMI": "predictions", "single loss": "first_error"}.get(
         bound, "errors" if bound.startswith("e-CMI") else "differences"
     )
-    seen = _information(found, observed, "none").mean()
-    return bool(_information(found, observed, "shuffling").mean() < 0.5 * seen)
+    errs = np.nanmax(found.train_error(), axis=1) > 0
+    if not errs.any():
+        return False
+    seen, left = (_information(found, observed, c)[errs].mean() for c in ("none", "shuffling"))
+    return bool(left < 0.5 * seen)

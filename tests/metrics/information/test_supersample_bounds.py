@@ -166,3 +166,18 @@ def test_bias_of_the_plug_in_is_as_said():
     assert nats(other).mean() == pytest.approx(1 / 30, rel=0.08)
     interpolating = nats(missed * (masks == 0), missed * (masks == 1))
     assert interpolating.mean() == pytest.approx(0.1 * np.log(2), rel=0.04)
+
+
+def test_networks_without_training_errors_are_not_called_biased():
+    # Eight masks: shuffling takes most of what is told away, though next to none of it is bias.
+    rng = np.random.default_rng(6)
+    half = rng.integers(2, size=(4, 5_000))
+    masks = np.stack([half, 1 - half], axis=1).reshape(1, 8, 5_000)
+    missed = (rng.random(masks.shape) < 0.05).astype(np.int64)
+    wrong = np.stack([missed * masks, missed * (1 - masks)], axis=-1)
+    found = Outcomes(wrong, wrong, masks, np.ones((1, 8), bool))
+    counts = bounds.joint(found, "differences").counts
+    told = mutual_information(counts).mean()
+    assert told == pytest.approx(0.05 * np.log(2), rel=0.08)
+    assert mutual_information(counts, correction="shuffling").mean() < 0.5 * told
+    assert not bounds.table(found)["mostly_bias"].to_numpy().any()
