@@ -119,7 +119,9 @@ def compute(config: Any, ready: Ready, work: study.Work) -> study.Study:
         every = (range(len(config.label_noise)), range(len(config.sizes)))
         found["examples"] = work.kept("examples", lambda: one(config.width, *every))
         each = [
-            work.kept(f"width_{width}", lambda width=width: one(width, [0], whole))
+            {name: v[:1, whole] for name, v in found["examples"].items()}  # trained already
+            if width == config.width
+            else work.kept(f"width_{width}", lambda width=width: one(width, [0], whole))
             for width in config.widths
         ]
     found["width"] = {name: np.concatenate([w[name] for w in each], axis=1) for name in each[0]}
