@@ -140,7 +140,7 @@ def _tables(config: Any, networks: pd.DataFrame) -> dict[str, pd.DataFrame]:
         low, high = interval(own, config.level) if len(own) else (np.nan, np.nan)
         slopes.append((quantity, value, low, high, len(own)))
     for width in config.widths:
-        own = networks[networks["width"] == width]
+        own: Any = networks[networks["width"] == width]
         for other in ("linear_error", "kernel_error"):
             apart = over_seeds.paired(
                 own["network_error"].to_numpy(), own[other].to_numpy(), config.level
