@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments import pools
+from experiments import over_seeds, pools
 from experiments.pools import Pool
 from genjax.data import Examples, shifts
 from genjax.metrics import outputs, robustness
@@ -182,11 +182,7 @@ def tables(config: Any, found: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]
 
 
 def _means(rows: pd.DataFrame, by: list[str], level: float) -> pd.DataFrame:
-    made = []
-    for key, own in groups(rows, by):
-        low, high = interval(own["error"].to_numpy(), level)
-        made.append((*key, own["error"].mean(), low, high, len(own)))
-    return pd.DataFrame(made, columns=[*by, "value", "low", "high", "seeds"])
+    return over_seeds.means(rows, by, ["error"], level).drop(columns="quantity")
 
 
 def _changes(config: Any, errors: pd.DataFrame, shifted: pd.DataFrame) -> pd.DataFrame:
