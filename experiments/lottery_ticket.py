@@ -9,23 +9,21 @@ from typing import Any
 
 import jax
 import numpy as np
-import pandas as pd
 
-from experiments import commandline, over_seeds, pools, study
+from experiments import commandline, pools, study, tickets
 from experiments.configs import lottery_ticket as lottery_ticket_config
 from experiments.pools import Pool
+from experiments.tickets import KINDS
 from genjax import errors, training
 from genjax import report as screen
 from genjax.metrics import outputs
 from genjax.models import Network
 from genjax.report import lottery_ticket as report
-from genjax.statistics.chance import holm
 from genjax.training import TrainedGroup, pruning
 from genjax.training.resamples import Own, train_resamples
 from genjax.types import Params
 
 TITLE = "Do winning tickets beat random ones, and is it the mask or the start?"
-KINDS = ("winning ticket", "mask with a new start", "random mask")
 
 
 def main() -> None:
@@ -61,7 +59,7 @@ def compute(config: Any, ready: Pool, work: study.Work) -> study.Study:
     """Train, prune, compare, and put it in words."""
     with screen.terminal.progress("rounds", unit="networks") as advance:
         found = [work.kept("rounds", lambda: _rounds(config, ready, advance))]
-    tables = _tables(found[0], config.level)
+    tables = tickets.tables(found[0], config.level)
     return study.Study(
         report.conclusions(tables, config.seeds),
         report.sections(work.output, tables),
@@ -133,34 +131,6 @@ def _errors(group: TrainedGroup, pool: Pool) -> np.ndarray:
         wrong = (logits.argmax(axis=-1) != part.labels).mean(axis=1)
         found.append(np.where(np.isfinite(logits).all(axis=(1, 2)), wrong, np.nan))
     return np.stack(found)
-
-
-def _tables(found: Mapping[str, np.ndarray], level: float) -> dict[str, pd.DataFrame]:
-    """Return `networks`, `errors` (means over seeds) and `differences` (paired by seed)."""
-    rows = [
-        (turn, found["kept"][turn], KINDS[k], seed, found["train"][at], found["test"][at])
-        for at in np.ndindex(found["test"].shape)
-        for turn, k, seed in [at]
-    ]
-    columns = ["round", "kept", "kind", "seed", "train_error", "test_error"]
-    networks = pd.DataFrame(rows, columns=columns)
-    differences = []
-    for turn, kept in enumerate(found["kept"][1:], 1):
-        winning, others = found["test"][turn, 0], {"dense network": found["test"][0, 0]}
-        others |= {KINDS[k]: found["test"][turn, k] for k in (1, 2)}
-        for name, other in others.items():
-            apart = over_seeds.paired(other, winning, level)
-            differences.append({"round": turn, "kept": kept, "against": name, **apart})
-    differences = pd.DataFrame(differences)
-    differences["holm_p"] = differences.groupby("against")["p"].transform(
-        lambda p: holm(p.to_numpy())
-    )
-    values = ("train_error", "test_error")
-    return {
-        "errors": over_seeds.means(networks, ("round", "kept", "kind"), values, level),
-        "differences": differences,
-        "networks": networks,
-    }
 
 
 if __name__ == "__main__":

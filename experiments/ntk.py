@@ -11,19 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments import commandline, over_seeds, pools, study
+from experiments import commandline, linearising, pools, study
 from experiments.configs import ntk as ntk_config
 from experiments.pools import Pool
 from genjax import errors
 from genjax import report as screen
 from genjax.metrics.complexity import empirical_ntk, linearised
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.report import ntk as report
 from genjax.training import execution
 
 TITLE = "When does the linear picture of a network predict its test error?"
-ERRORS = ("network_error", "linear_error", "kernel_error")
-MEASURED = ("distance", "drift", "agreement", "network_train_error", "linear_train_error")
 
 
 def main() -> None:
@@ -58,7 +55,7 @@ def compute(config: Any, ready: Pool, work: study.Work) -> study.Study:
             found = work.kept(f"width_{width}", lambda width=width: _width(config, ready, width))
             frames.append(pd.DataFrame({"width": width, "seed": range(config.seeds), **found}))
         advance(total, total, "done")
-    tables = _tables(config, pd.concat(frames, ignore_index=True))
+    tables = linearising.tables(config, pd.concat(frames, ignore_index=True))
     return study.Study(
         report.conclusions(tables, config.margin),
         report.sections(work.output, tables),
@@ -126,32 +123,6 @@ def _measured(config: Any, pool: Pool, targets: np.ndarray, found: Any) -> dict[
         "kernel_error": error(regression, pool.test.labels),
         "network_train_error": error(descent.network_train, pool.train.labels),
         "linear_train_error": error(descent.linear_train, pool.train.labels),
-    }
-
-
-def _tables(config: Any, networks: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return `widths` (means), `slopes` (of log against log) and `differences` of test errors."""
-    slopes, differences = [], []
-    for quantity in ("distance", "drift"):
-        wide = networks.pivot(index="width", columns="seed", values=quantity).to_numpy()
-        wide = wide[:, np.isfinite(wide).all(axis=0)]
-        own = linearised.log_slope(np.array(config.widths, float), wide)
-        value = own.mean() if len(own) else np.nan
-        low, high = interval(own, config.level) if len(own) else (np.nan, np.nan)
-        slopes.append((quantity, value, low, high, len(own)))
-    for width in config.widths:
-        own: Any = networks[networks["width"] == width]
-        for other in ("linear_error", "kernel_error"):
-            apart = over_seeds.paired(
-                own["network_error"].to_numpy(), own[other].to_numpy(), config.level
-            )
-            differences.append({"width": width, "against": other, **apart})
-    columns = ["quantity", "value", "low", "high", "seeds"]
-    return {
-        "widths": over_seeds.means(networks, ("width",), (*MEASURED, *ERRORS), config.level),
-        "slopes": pd.DataFrame(slopes, columns=columns),
-        "differences": pd.DataFrame(differences),
-        "networks": networks,
     }
 
 
