@@ -63,7 +63,8 @@ def random_features_risk(
 
     References:
         Mei and Montanari, The generalization error of random features regression, Communications on
-        Pure and Applied Mathematics 75 (2022), theorem 3 (ridgeless limit) with theorem 2.
+        Pure and Applied Mathematics 75 (2022), ridgeless limit (theorem 3 of the preprint,
+        numbered from memory; the formula is held against simulations in the tests).
 
     Example:
         >>> [round(random_features_risk(psi, 3, noise=0.25), 3) for psi in (1, 2.5, 4, 10)]
