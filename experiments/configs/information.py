@@ -117,7 +117,7 @@ def _smoke(config: ConfigDict) -> None:
     config.training.max_steps = 200
     config.training.threshold = 0.2
     config.model.options.widths = (16,)
-    config.supersample.sizes = (100, 150)
+    config.supersample.sizes = (100,)
     config.supersample.supersamples = 2
     config.supersample.masks = 4
     config.depth.depths = (1, 2)

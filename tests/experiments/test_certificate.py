@@ -60,6 +60,7 @@ def test_settings_that_were_tried_are_paid_for(certified):
         assert row["bound"] == pytest.approx(float(bound), abs=2e-5)
 
 
+@pytest.mark.slow
 def test_the_same_command_does_nothing_and_a_stopped_run_goes_on(certified, run, tmp_path):
     folder, _, arguments = certified
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}

@@ -18,7 +18,7 @@ COLUMNS = [
     [
         ("supersample", ["bounds"], "above the measured gap"),
         pytest.param("depth", ["depth", "chain", "plane"], "hidden layers", marks=pytest.mark.slow),
-        ("stability", ["stability"], "replace-one stability"),
+        pytest.param("stability", ["stability"], "replace-one stability", marks=pytest.mark.slow),
         pytest.param("noisy_sgd", ["noise"], "At the last step", marks=pytest.mark.slow),
     ],
 )

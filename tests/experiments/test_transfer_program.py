@@ -97,6 +97,7 @@ def test_sentences_follow_the_numbers(tables):
     assert any("most good: Kendall's tau 1.000" in s for s in said if "fine-tuning on" in s)
 
 
+@pytest.mark.slow
 def test_a_network_is_tuned_from_where_it_was_pretrained():
     """With a learning rate of next to nothing networks stay what they were."""
     from experiments import transfer

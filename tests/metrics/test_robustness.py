@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from genjax import data, models
 from genjax.errors import InvalidInputError
@@ -89,7 +88,9 @@ def test_of_a_linear_network_every_attack_finds_the_worst(name):
     np.testing.assert_array_equal(found.wrong, margins < 0)
 
 
+@pytest.mark.peers
 def test_fgsm_takes_the_sign_of_pytorchs_gradient(trained, attacked):
+    torch = pytest.importorskip("torch")
     group, images, labels = trained
     params = group.network_params(0)
     x = torch.tensor(images.reshape(len(images), -1), dtype=torch.float64, requires_grad=True)

@@ -81,6 +81,7 @@ def one_layer(params):
     return network, {"dense1": params["dense1"], "output": output}
 
 
+@pytest.mark.slow
 def test_a_critic_gives_lower_bounds_up_to_log_batch(case):
     _, params, images, labels = case
     settings = PlaneSettings("infonce", steps=60, batch=24)

@@ -346,6 +346,7 @@ def test_jit_vmap_and_spread_change_nothing(digits):
     close(program(schedule, stack([params] * 2), stack([data] * 2), keys), stack(each))
 
 
+@pytest.mark.slow
 def test_convolutions_give_the_gradients_of_plain_ones():
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(6, 8, 8, 1)), jnp.float32)
