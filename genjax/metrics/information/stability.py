@@ -7,17 +7,16 @@ replace-one stability is the expected generalization gap, exactly (Shalev-Shwart
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from jaxtyping import Key as Keys
 
 from genjax.data import Examples
 from genjax.errors import InvalidInputError
+from genjax.metrics.outputs import group_logits
 from genjax.models import Network
 from genjax.training import TrainingConfig
 from genjax.training.config import HyperParameters
-from genjax.training.execution import choose, padded, spread
 from genjax.training.population import TrainedGroup
 from genjax.training.resamples import Own, Progress, train_resamples
 from genjax.training.segment import DIVERGED
@@ -177,13 +176,4 @@ def measure(group: TrainedGroup, examples: Examples, drawn: Perturbed, test: Exa
 def _errors(
     group: TrainedGroup, images: Float[Host, "m h w c"], labels: Int[Host, " m"]
 ) -> Int[Host, "networks m"]:
-    count = len(group.seeds)
-    form = choose(networks=count)
-    fill = np.minimum(np.arange(padded(count, form)), count - 1)
-    params = jax.tree.map(lambda leaf: leaf[fill], group.params)
-
-    def wrong(images, labels, params):
-        return (jnp.argmax(group.network.apply(params, images), axis=-1) != labels).astype(int)
-
-    program = spread(wrong, form, shared=2)
-    return np.asarray(program(images, labels, params))[:count].astype(np.int64)
+    return (np.argmax(group_logits(group, images), axis=-1) != labels).astype(np.int64)

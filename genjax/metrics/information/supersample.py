@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int
 
 from genjax import errors
 from genjax.data import Examples
+from genjax.metrics.outputs import group_logits
 from genjax.models import Network
 from genjax.training import TrainingConfig
 from genjax.training.config import HyperParameters
-from genjax.training.execution import choose, padded, spread
 from genjax.training.population import TrainedGroup
 from genjax.training.resamples import Own, Progress, train_resamples
 from genjax.training.segment import DIVERGED
@@ -188,17 +188,8 @@ def outcomes(group: TrainedGroup, examples: Examples, drawn: Supersamples) -> Ou
         drawn: from `draw`.
     """
     supersamples, masks, n = drawn.masks.shape
-    runs = supersamples * masks
-    form = choose(networks=runs)
-    fill = np.minimum(np.arange(padded(runs, form)), runs - 1)
-    own = np.repeat(drawn.pairs.reshape(supersamples, -1), masks, axis=0)[fill]
-    params = jax.tree.map(lambda leaf: leaf[fill], group.params)
-
-    def predict(images, own, params):
-        return jax.numpy.argmax(group.network.apply(params, images[own]), axis=-1)
-
-    program = spread(predict, form, shared=1, stacked=2)
-    found = np.asarray(program(examples.images, own, params))[:runs]
+    own = np.repeat(drawn.pairs.reshape(supersamples, -1), masks, axis=0)
+    found = np.argmax(group_logits(group, examples.images, own), axis=-1)
     predictions = found.reshape(supersamples, masks, n, 2)
     wrong = (predictions != examples.labels[drawn.pairs][:, None]).astype(np.int64)
     alive = (group.status != DIVERGED).reshape(supersamples, masks)
