@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import study
 from genjax import data, errors, models
 from genjax.data import Examples, splits
 from genjax.models import Network
@@ -44,17 +45,14 @@ def load(config: Any) -> Pool:
         examples, (1 - asked.test_share, 0.0, asked.test_share), seed=config.seed,
         is_test=examples.is_test,
     )  # fmt: skip
-    chosen = []
-    for name in ("train", "test"):
-        part, limit = getattr(parts, name), asked[f"{name}_examples"]
-        if limit < 0 or limit > len(part):
-            raise errors.SplitError(
-                f"data.{name}_examples: found {limit}; allowed are 0 (all) to {len(part)}."
+    return Pool(
+        *(
+            study.at_most(
+                examples, getattr(parts, name), asked[f"{name}_examples"], name, config.seed
             )
-        if limit:
-            part = part[splits.nested_subsets(examples.labels[part], [limit], seed=config.seed)[0]]
-        chosen.append(examples.take(np.sort(part)))
-    return Pool(*chosen)
+            for name in ("train", "test")
+        )
+    )
 
 
 def fingerprint(pool: Pool) -> str:

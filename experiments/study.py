@@ -115,16 +115,32 @@ def load(config: Any) -> Parts:
         examples, tuple(config.data.fractions), seed=config.seed, is_test=examples.is_test
     )
     limits = (config.data.train_examples, 0, config.data.test_examples)
-    chosen = []
-    for name, part, limit in zip(("train", "", "test"), parts, limits, strict=True):
-        if limit < 0 or limit > len(part):
-            raise errors.SplitError(
-                f"data.{name}_examples: found {limit}; allowed are 0 (all) to {len(part)}."
-            )
-        if limit:
-            part = splits.nested_subsets(examples.labels[part], [limit], seed=config.seed)[0]
-        chosen.append(examples.take(np.sort(part)))
-    return Parts(*chosen)
+    named = zip(("train", "validation", "test"), parts, limits, strict=True)
+    return Parts(
+        *(at_most(examples, part, limit, name, config.seed) for name, part, limit in named)
+    )
+
+
+def at_most(examples: Examples, part: np.ndarray, limit: int, name: str, seed: int) -> Examples:
+    """Return the examples of a part, or a stratified choice of as many as `limit` (0: all).
+
+    Args:
+        examples: all.
+        part: positions in them.
+        limit: value of the field `data.NAME_examples`.
+        name: of the part.
+        seed: of the choice.
+
+    Raises:
+        SplitError: the part has fewer.
+    """
+    if limit < 0 or limit > len(part):
+        raise errors.SplitError(
+            f"data.{name}_examples: found {limit}; allowed are 0 (all) to {len(part)}."
+        )
+    if limit:
+        part = part[splits.nested_subsets(examples.labels[part], [limit], seed=seed)[0]]
+    return examples.take(np.sort(part))
 
 
 def opened(plain: Mapping[str, Any], known: Mapping[str, Any]) -> OutputFolder | None:
