@@ -9,6 +9,8 @@ benchmark: $(STAMP)  ## the main job: train, measure, report; then the layers; s
 	$(BIN)/python -m experiments.benchmark
 	$(BIN)/python -m experiments.layers
 
+# Most of the time of the tests is compilation; `make nightly` optimises.
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(STAMP)  ## all tests but the slow ones, file by file in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=40
 
@@ -32,6 +34,7 @@ bench: $(STAMP)  ## side-by-side speed against peers; installs PyTorch
 	$(BIN)/python benchmarks/clustering.py --output=results/bench_clustering.json
 	$(BIN)/python benchmarks/neighbours.py --output=results/bench_neighbours.json
 	$(BIN)/python benchmarks/layers.py --output=results/bench_layers.json
+	$(BIN)/python benchmarks/curvature.py --output=results/bench_curvature.json
 	$(BIN)/python benchmarks/supersamples.py --output=results/bench_supersamples.json
 	if [ -n "$$GENJAX_DATA_DIR" ]; then \
 	  $(BIN)/python benchmarks/evaluation.py --output=results/bench_evaluation.json; fi

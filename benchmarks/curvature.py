@@ -13,11 +13,9 @@ No time is printed where values differ.
 """
 
 import argparse
-import datetime
 import functools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import timing
 
 from genjax import data, models
 from genjax.metrics import curvature
@@ -365,17 +364,7 @@ def main():
         with open(place) as file:
             rows += json.load(file)
         os.remove(place)
-    if options.output:
-        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-        result = {
-            "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.machine()}, {CORES} cores",
-            "device": jax.devices()[0].device_kind,
-            "images": options.images,
-            "rows": rows,
-        }
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=1)
+    timing.write(options.output, images=options.images, rows=rows)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,10 @@ them. A set that is not streamed holds its images in memory: 12 KiB each.
 """
 
 import argparse
-import datetime
 import functools
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -34,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+import timing
 
 from genjax import models
 from genjax.training import execution
@@ -254,41 +253,18 @@ def main():
     if options.peak:
         print(json.dumps(peak_memory(options, options.peak)))
         return
-    about = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "device": jax.devices()[0].device_kind,
-    }
+    network = f"resnet_cifar(depth={options.depth})"
     if options.memory:
-        about["versions"] = {"jax": jax.__version__}
-        about["network"] = f"resnet_cifar(depth={options.depth})"
-        write(options.output, {**about, "rows": compare_memory(options)})
+        timing.write(options.output, network=network, rows=compare_memory(options))
         return
     rows, error = compare(options)
-    import torch
-
-    result = {
-        **about,
-        "versions": {"jax": jax.__version__, "torch": torch.__version__},
-        "network": f"resnet_cifar(depth={options.depth})",
-        "images": options.images,
-        "error": error,
-        "rows": rows,
-    }
     print(f"ResNet-{options.depth} on {options.images} images: error {100 * error:.2f} %")
     for row in rows:
         print(
             f"{row['form']:20s} {row['seconds']:7.2f} s   batch {row['batch_size']:4d}"
             f"   genjax is {row['genjax_is_faster_by']:5.2f}x"
         )
-    write(options.output, result)
-
-
-def write(path, result):
-    """Write a result as JSON where a file was asked for."""
-    if path:
-        with open(path, "w") as file:
-            json.dump(result, file, indent=1)
+    timing.write(options.output, network=network, images=options.images, error=error, rows=rows)
 
 
 if __name__ == "__main__":

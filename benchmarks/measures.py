@@ -22,12 +22,9 @@ each), on one group of every architecture.
 """
 
 import argparse
-import datetime
 import functools
-import json
 import math
 import os
-import platform
 import statistics
 import time
 
@@ -38,6 +35,7 @@ import jax.numpy as jnp
 import measures_torch as peer
 import measures_torch_families as peer_families
 import numpy as np
+import timing
 import torch
 from jax.flatten_util import ravel_pytree
 
@@ -323,10 +321,6 @@ def main():
         f"floor {floor:.2f} s ({passes:.1f} passes); compilation {first - medians['genjax']:.1f} s"
     )
     result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "device": jax.devices()[0].device_kind,
-        "versions": {"jax": jax.__version__, "torch": torch.__version__},
         "networks": options.networks,
         "collapsed": collapsed,
         "measures": len(found),
@@ -338,19 +332,11 @@ def main():
         "torch_seconds_by_threads": tried,
         "differences": differing,
     }
-    write(options.output, result)
+    timing.write(options.output, **result)
     if options.families:
         chosen = groups[:: len(BATCH_SIZES)]
         result["families"] = by_family(chosen, examples, key, max(options.repetitions // 2, 1))
-        write(options.output, result)
-
-
-def write(path, result):
-    """Write a result as JSON where a file was asked for."""
-    if path:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(path, "w") as file:
-            json.dump(result, file, indent=1)
+        timing.write(options.output, **result)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 
 def timed(function: Callable[[], Any], repetitions: int = 1, *, warm: bool = False):
@@ -35,7 +35,11 @@ def write(path: str | None, **found: Any) -> None:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "device": jax.devices()[0].device_kind,
-        "versions": {"jax": jax.__version__, "numpy": np.__version__},
+        "versions": {
+            name: sys.modules[name].__version__
+            for name in ("jax", "numpy", "torch", "curvlinops", "sklearn")
+            if hasattr(sys.modules.get(name), "__version__")
+        },
     }
     with open(path, "w", encoding="utf-8") as file:
         json.dump({**known, **found}, file, indent=1)

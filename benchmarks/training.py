@@ -10,11 +10,8 @@ machine.
 """
 
 import argparse
-import datetime
 import functools
-import json
 import os
-import platform
 import statistics
 import time
 
@@ -23,6 +20,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
 import jax
 import jax.numpy as jnp
 import numpy as np
+import timing
 
 from genjax import data, models
 from genjax.training import HyperParameters, TrainingConfig, execution, segment
@@ -251,13 +249,7 @@ def main():
     digits = data.load("digits")
     options.peak = matmul_peak()
     rows = [r for name in options.models.split(",") for r in compare(name, digits, options)]
-    import torch
-
     result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "device": jax.devices()[0].device_kind,
-        "versions": {"jax": jax.__version__, "torch": torch.__version__},
         "matmul_peak_gflops": options.peak / 1e9,
         "networks": options.networks,
         "steps": options.steps,
@@ -270,9 +262,7 @@ def main():
             f"   genjax is {row['genjax_is_faster_by']:5.2f}x"
             f"   {100 * row['share_of_matmul_peak']:4.0f} % of peak"
         )
-    if options.output:
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=1)
+    timing.write(options.output, **result)
 
 
 if __name__ == "__main__":

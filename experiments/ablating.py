@@ -10,8 +10,8 @@ import pandas as pd
 from experiments import pools
 from experiments.study import Parts
 from genjax.data import splits
+from genjax.intervals import mean_interval
 from genjax.metrics import outputs
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.models import Network
 from genjax.statistics import factorial
 from genjax.training import TrainingConfig
@@ -164,8 +164,8 @@ def _cells(config: Any, settings: np.ndarray, outcomes: Any, names: tuple[str, .
             "validation_error": outcomes["validation_error"][:, cell].mean(),
             "value": alone.mean() if len(alone) else np.nan,
         }
-        row["low"], row["high"] = interval(alone, config.level)
+        row["low"], row["high"] = mean_interval(alone, config.level)
         row["change"] = apart[kept].mean() if kept.any() else np.nan
-        row["change_low"], row["change_high"] = interval(apart[kept], config.level)
+        row["change_low"], row["change_high"] = mean_interval(apart[kept], config.level)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -11,10 +11,10 @@ from experiments import pools
 from experiments.pools import Pool
 from genjax import models
 from genjax.data import Examples, randomised
+from genjax.intervals import mean_interval
 from genjax.metrics import outputs
 from genjax.metrics.complexity import growth
 from genjax.metrics.complexity.capacity import vc_bound
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.models import Network
 from genjax.training.segment import DIVERGED, REACHED
 
@@ -144,7 +144,7 @@ def _mean(values: np.ndarray, level: float) -> tuple[float, float, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return np.nan, np.nan, np.nan
-    return float(values.mean()), *interval(values, level)
+    return float(values.mean()), *mean_interval(values, level)
 
 
 def _share(values: np.ndarray, level: float) -> tuple[float, float, float]:

@@ -153,13 +153,11 @@ def certify(ready: Plan, name: str, config: Any) -> list[Certified]:
     program = execution.spread(
         one_network(ready.network, method, config.test_draws), form, shared=3
     )
-    fill = np.minimum(np.arange(execution.padded(config.seeds, form)), config.seeds - 1)
+    seeds = execution.filled(np.arange(config.seeds, dtype=np.int32), config.seeds, form)
     parts = [
         Labelled(np.asarray(e.images), np.asarray(e.labels)) for e in (ready.train, ready.test)
     ]
-    numbers = jax.tree.map(
-        np.asarray, program(*parts, jax.random.key(config.seed), fill.astype(np.int32))
-    )
+    numbers = jax.tree.map(np.asarray, program(*parts, jax.random.key(config.seed), seeds))
     guessing = 1 - 1 / ready.network.num_classes
     if isinstance(method, CompressionConfig):
         confidence, learnt = 1 - method.eps, False

@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits
 from experiments import pools
 from experiments.pools import Pool
 from genjax.data import splits
+from genjax.intervals import mean_interval
 from genjax.metrics import outputs
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.report.layers import groups
 from genjax.statistics.double_descent import random_features_risk, second_descent
 from genjax.training.resamples import Own, train_resamples
@@ -153,7 +153,7 @@ def closed_form(config: Any, risk: np.ndarray) -> pd.DataFrame:
         exact = random_features_risk(
             count / asked.dimension, asked.examples / asked.dimension, noise=asked.noise
         )
-        low, high = interval(risk[:, k], config.level)
+        low, high = mean_interval(risk[:, k], config.level)
         within = bool(low <= exact <= high)
         rows.append((count, exact, risk[:, k].mean(), low, high, within))
     return pd.DataFrame(rows, columns=["features", "closed", "value", "low", "high", "within"])
@@ -190,7 +190,7 @@ def tables(config: Any, errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
         wide = own.pivot(index="seed", columns="x", values="test_error").dropna()
         for x, part in groups(own, "x"):
             test = part["test_error"].dropna().to_numpy()
-            low, high = interval(test, config.level)
+            low, high = mean_interval(test, config.level)
             mean = test.mean() if len(test) else np.nan
             curves.append((axis, noise, x, mean, low, high, part["train_error"].mean(), len(test)))
         places = wide.columns.to_numpy()

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.pools import Pool
+from genjax.intervals import mean_interval
 from genjax.metrics import calibration, outputs
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.statistics.chance import holm
 from genjax.statistics.resampled_tests import ResampledTest, corrected_test
 from genjax.training.segment import DIVERGED
@@ -142,7 +142,7 @@ def _errors(found: Found, sizes: tuple[int, int], level: float) -> pd.DataFrame:
             rows.append((model, name, one.mean, one.low, one.high))
         # Networks share the test examples: what varies is who these examples are.
         wrong = own["test_wrong"]
-        rows.append((model, "test error", wrong.mean(), *interval(wrong, level)))
+        rows.append((model, "test error", wrong.mean(), *mean_interval(wrong, level)))
         rows.extend(
             (model, f"test {score}", _mean_of_finite(own[f"test_{score}"]), np.nan, np.nan)
             for score in SCORES[1:]
@@ -159,7 +159,7 @@ def _comparisons(found: Found, sizes: tuple[int, int], level: float) -> pd.DataF
         apart = found[a]["validation_error"] - found[b]["validation_error"]
         one = _tested(apart, sizes, level)
         on_test = found[a]["test_wrong"] - found[b]["test_wrong"]
-        low, high = interval(on_test, level)
+        low, high = mean_interval(on_test, level)
         rows.append({
             "a": a, "b": b, "difference": one.mean, "low": one.low, "high": one.high,
             "t": one.statistic, "p": one.p_value, "naive_p": one.naive_p_value,

@@ -16,7 +16,7 @@ from genjax import errors
 from genjax import report as screen
 from genjax.report import grokking as report
 from genjax.report.layers import groups
-from genjax.training.snapshots import train_with_snapshots
+from genjax.training.resamples import Own, train_resamples
 
 TITLE = "Do networks generalize long after they fit, and what changes in between?"
 
@@ -82,20 +82,28 @@ def _train(config: Any, ready: Ready, advance: Any) -> dict[str, np.ndarray]:
     network = pools.network_of(ready.examples, config.model.name, config.model.options)
     rules, times = pools.rules(config), len(config.weight_decays)
     records = rules.max_steps // rules.record_every
-    kept = np.unique(np.geomspace(1, records, config.snapshots).round().astype(int)) - 1
+    kept = np.unique(np.geomspace(1, records, config.snapshots).round().astype(int))
+    kept *= rules.record_every
     train, test = (np.tile(part, (times, 1)) for part in (ready.train, ready.test))
     seeds = np.tile(np.arange(config.seeds), times)
     decays = np.repeat(np.array(config.weight_decays, float), config.seeds)
-    found = train_with_snapshots(
-        network, rules, ready.examples, train, test, pools.hyper(config, weight_decay=decays),
-        pools.keys(config.seed, seeds), kept=kept.tolist(), on_progress=advance,
+    own = Own(train, held_out=test, hyper=pools.hyper(config, weight_decay=decays))
+    passed = []
+
+    def keep(step: int, params: Any) -> None:
+        if step in kept:
+            passed.append(params())
+
+    group = train_resamples(
+        network, rules, ready.examples, own, pools.keys(config.seed, seeds), on_progress=advance,
+        on_record=keep,
     )  # fmt: skip
     return {
-        "steps": found.steps,
-        "kept": found.steps[found.kept],
-        "train": found.history.accuracy,
-        "test": found.history.validation_accuracy,
-        **modular.on_the_way(network, ready, train, found, config.seed),
+        "steps": group.history_steps,
+        "kept": kept,
+        "train": group.history.accuracy,
+        "test": group.history.validation_accuracy,
+        **modular.on_the_way(group, ready, train, passed, config.seed),
     }
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 from experiments import over_seeds, pools
 from experiments.pools import Pool
 from genjax.data import Examples, shifts
+from genjax.intervals import mean_interval
 from genjax.metrics import outputs, robustness
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.models import Network
 from genjax.report.layers import groups, of
 from genjax.training import TrainedGroup
@@ -201,7 +201,7 @@ def _changes(config: Any, errors: pd.DataFrame, shifted: pd.DataFrame) -> pd.Dat
                 continue
             apart = (wide[radius] - wide[config.radii[0]]).dropna().to_numpy()
             value = apart.mean() if len(apart) else np.nan
-            rows.append((name, radius, value, *interval(apart, config.level), len(apart)))
+            rows.append((name, radius, value, *mean_interval(apart, config.level), len(apart)))
     return pd.DataFrame(rows, columns=["images", "radius", "value", "low", "high", "seeds"])
 
 
@@ -219,7 +219,7 @@ def _against_first(config: Any, wrong: np.ndarray, kept: list[int]) -> pd.DataFr
         apart = (own.astype(float) - first).mean(axis=-1)
         means = np.array([apart[seeds == s].mean() for s in np.unique(seeds)])
         missed = int((first & ~own).sum())
-        low, high = interval(means, config.level)
+        low, high = mean_interval(means, config.level)
         rows.append((name, epsilon, means.mean() if len(means) else np.nan, low, high, missed))
     columns = ["attack", "epsilon", "value", "low", "high", "weaker on images"]
     return pd.DataFrame(rows, columns=columns)

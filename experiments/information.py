@@ -9,13 +9,15 @@ from typing import Any
 import jax
 import pandas as pd
 
-from experiments import commandline, noisy_descent, replacing, study, supersampling
+from experiments import commandline, noisy_descent, pools, replacing, study, supersampling
 from experiments.configs import information as information_config
 from genjax import data, errors
 from genjax.data import Examples, union
+from genjax.intervals import mean_interval
 from genjax.report import information as report
 from genjax.report import information_words as words
 from genjax.report import terminal
+from genjax.report.layers import groups
 
 TITLE = "What does information theory say of these networks?"
 KINDS = ("supersample", "depth", "stability", "noisy_sgd")
@@ -32,7 +34,7 @@ def prepare(config: Any) -> Examples:
     """Load the classes asked for, after checking every field that needs no data."""
     if config.kind not in KINDS:
         raise errors.InvalidInputError(errors.suggest("kind", config.kind, KINDS))
-    supersampling.rules(config)
+    pools.rules(config)
     examples = data.load(config.data.source, data_dir=config.data.folder or None, stream=False)
     assert isinstance(examples, Examples)  # not streamed
     chosen = tuple(config.data.classes)
@@ -61,7 +63,7 @@ def prepare(config: Any) -> Examples:
             raise errors.InvalidInputError(
                 f"{name}.masks: found {masks}; allowed are even numbers from {fewest}."
             )
-    supersampling.network_of(config, examples, config.model.options)
+    pools.network_of(examples, config.model.name, config.model.options)
     return examples
 
 
@@ -70,7 +72,7 @@ def along_noise(config: Any, examples: Examples, work: study.Work) -> dict[str, 
 
     Returns:
         `information` (a row per setting, step, seed and bound) and `bounds` (without the seeds,
-        beside the mean gap).
+        beside the mean gap and its interval over seeds).
     """
     settings, parts = config.noisy_sgd.copy_and_resolve_references(), []
     with terminal.progress("noisy descent", unit="settings") as advance:
@@ -85,7 +87,13 @@ def along_noise(config: Any, examples: Examples, work: study.Work) -> dict[str, 
     found = pd.concat(parts, ignore_index=True)
     keys = ["n", "depth", "noise", "step", "bound"]
     kept = pd.DataFrame(found.drop_duplicates(keys)).drop(columns=["seed", "gap"])
-    gaps = pd.DataFrame(found.groupby(keys)["gap"].mean()).reset_index()
+    gaps = pd.DataFrame(
+        [
+            (*one, own["gap"].mean(), *mean_interval(own["gap"].to_numpy(), config.level))
+            for one, own in groups(found, keys)
+        ],
+        columns=[*keys, "gap", "gap_low", "gap_high"],
+    )
     return {"information": found, "bounds": kept.merge(gaps, on=keys)}
 
 
@@ -102,7 +110,7 @@ def compute(config: Any, ready: Examples, work: study.Work) -> study.Study:
     tables = COMPUTE[config.kind](config, ready, work)
     return study.Study(
         words.conclusions(config.kind, tables, config.level),
-        report.sections(work.output, config.kind, tables, config.level),
+        report.sections(work.output, config.kind, tables, config.level, tuple(config.data.classes)),
         tables,
         report.headline(config.kind, tables),
     )

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from experiments import over_seeds
+from genjax.intervals import mean_interval
 from genjax.metrics.complexity import linearised
-from genjax.metrics.information.supersample_bounds import interval
 
 ERRORS = ("network_error", "linear_error", "kernel_error")
 MEASURED = ("distance", "drift", "agreement", "network_train_error", "linear_train_error")
@@ -21,7 +21,7 @@ def tables(config: Any, networks: pd.DataFrame) -> dict[str, pd.DataFrame]:
         wide = wide[:, np.isfinite(wide).all(axis=0)]
         own = linearised.log_slope(np.array(config.widths, float), wide)
         value = own.mean() if len(own) else np.nan
-        low, high = interval(own, config.level) if len(own) else (np.nan, np.nan)
+        low, high = mean_interval(own, config.level) if len(own) else (np.nan, np.nan)
         slopes.append((quantity, value, low, high, len(own)))
     for width in config.widths:
         own: Any = networks[networks["width"] == width]

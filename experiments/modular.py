@@ -1,5 +1,6 @@
 """Modular arithmetic: the examples, and what is measured of networks on the way."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +13,10 @@ from threadpoolctl import threadpool_limits
 from genjax.data import Examples
 from genjax.metrics import curvature
 from genjax.metrics.information.nearest_neighbour_information import discrete_information
-from genjax.models import Network
 from genjax.training import execution
+from genjax.training.population import TrainedGroup
 from genjax.training.segment import DIVERGED
-from genjax.training.snapshots import Snapshots
+from genjax.types import Params
 
 MEASURED = ("norm", "sharpness", "margin_information", "error_information")
 OPERATIONS = ("add", "subtract")
@@ -57,26 +58,26 @@ def divided(examples: Examples, share: float, seeds: int, seed: int) -> Ready:
 
 
 def on_the_way(
-    network: Network, ready: Ready, train: np.ndarray, found: Snapshots, seed: int
+    group: TrainedGroup, ready: Ready, train: np.ndarray, passed: Sequence[Params], seed: int
 ) -> dict[str, np.ndarray]:
-    """Return what `MEASURED` names of every snapshot, `[snapshots, networks]`.
+    """Return what `MEASURED` names of networks on the way, `[moments, networks]`.
 
     The norm is that of all weights; sharpness the largest eigenvalue of the Hessian of the training
     loss; information what the margin of a pair (by nearest neighbours), or whether it is classified
     rightly (by counting), tells about whether it was trained on, in nats.
 
     Args:
-        network: the architecture.
+        group: the networks, trained.
         ready: the examples.
         train: positions that every network is trained on, `[networks, n]`.
-        found: the training.
+        passed: their parameters at every moment, every leaf `[networks, ...]`.
         seed: of Lanczos' start.
     """
+    network = group.network
     made = curvature.objective(network.apply)
     images, labels = jnp.asarray(ready.examples.images), jnp.asarray(ready.examples.labels)
     count = len(train)
     form = execution.choose(networks=count)
-    fill = np.minimum(np.arange(execution.padded(count, form)), count - 1)
 
     def one(images, labels, own):
         params, chosen, key = own
@@ -91,16 +92,16 @@ def on_the_way(
         return norm, top.top[0], jnp.sum(jnp.where(right, logits, 0), axis=1) - others
 
     program = execution.spread(one, form, shared=2)
-    keys = jax.random.split(jax.random.key(seed), len(fill))
+    keys = jax.random.split(jax.random.key(seed), count)
     rows = []
-    for params in found.params:
-        own = jax.tree.map(lambda leaf: leaf[fill], (params, train))
+    for params in passed:
+        own = execution.filled((params, train, keys), count, form)
         with threadpool_limits(limits=1):  # LAPACK's threads would compete with the devices
-            norm, top, margins = jax.block_until_ready(program(images, labels, (*own, keys)))
-        known = np.array([_membership(*pair) for pair in zip(margins, train, strict=False)])
-        rows.append((np.asarray(norm)[:count], np.asarray(top)[:count], *known.T))
+            norm, top, margins = execution.cut(program(images, labels, own), count)
+        known = np.array([_membership(*pair) for pair in zip(margins, train, strict=True)])
+        rows.append((norm, top, *known.T))
     measured = [np.stack(part) for part in zip(*rows, strict=True)]
-    gone = found.status == DIVERGED
+    gone = group.status == DIVERGED
     return {
         name: np.where(gone, np.nan, values)
         for name, values in zip(MEASURED, measured, strict=True)

@@ -18,7 +18,6 @@ from genjax.metrics.information.noisy_records import NoisyTraining, RunData, lay
 from genjax.metrics.information.noisy_training import make
 from genjax.metrics.information.path_information import PathBound, interval_over_runs
 from genjax.training import execution
-from genjax.training.population import select
 from genjax.types import Key
 
 RECORDED = {
@@ -80,20 +79,22 @@ def _place(settings, examples, key, n, depth, sampling):
     config = {"quantities": RECORDED[sampling], "errors_every": every, "examples": probed}
     train_one: Any = make(network, NoisyTraining(sampling, size, **config))
     form = execution.choose(networks=settings.seeds)
-    seeds = jnp.arange(execution.padded(settings.seeds, form)) % settings.seeds
-    split = jax.vmap(lambda seed: jax.random.split(jax.random.fold_in(key, seed), 3))(seeds)
+    split = jax.vmap(lambda seed: jax.random.split(jax.random.fold_in(key, seed), 3))(
+        jnp.arange(settings.seeds)
+    )
     order = np.stack([jax.random.permutation(k, len(examples)) for k in split[:, 0]])
     parts = (order[:, :n], order[:, n : n + settings.population])
     data = RunData(*(a[part] for part in parts for a in (examples.images, examples.labels)))
     start, keys = jax.vmap(network.init)(split[:, 1])[0], split[:, 2]
     sizes = layers_of(network, jax.eval_shape(network.init, key)[0]).sizes
+    stacked = execution.filled((start, data, keys), settings.seeds, form)
     program = execution.spread(lambda s, *own: train_one(*own, s), form, shared=1, stacked=3)
     look = _flatness(network) if sampling == "epochs" else None
     for noise in settings.noises:
         level = {"noise": noise} if look is None else {"virtual": noise}
         schedule = schedules.constant(settings.steps, settings.rate, **level)
-        params, record = select(program(schedule, start, data, keys), settings.seeds)
-        own = (params, select(data, settings.seeds), keys[: settings.seeds])
+        params, record = execution.cut(program(schedule, *stacked), settings.seeds)
+        own = (params, data, keys)
         flat = look(own, noise * settings.steps**0.5) if look else ()
         found = _bounds(sampling, record, schedule, sizes, n, size, *(float(x) for x in flat))
         gaps = record.population_error - record.train_error

@@ -6,7 +6,6 @@ gradient descent; how far apart are they, how far does the kernel drift, and are
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -84,11 +83,10 @@ def _width(config: Any, pool: Pool, width: int) -> dict[str, np.ndarray]:
         return found._replace(params=None), apply(start, train), both[:, :count], last
 
     form = execution.choose(networks=config.seeds)
-    keys = pools.keys(config.seed, range(execution.padded(config.seeds, form)))
+    keys = execution.filled(pools.keys(config.seed, range(config.seeds)), config.seeds, form)
     program = execution.spread(one, form, shared=3)
     found = program(pool.train.images, pool.test.images, targets, keys)
-    found = jax.tree.map(lambda leaf: np.asarray(leaf)[: config.seeds], found)
-    return _measured(config, pool, targets, found)
+    return _measured(config, pool, targets, execution.cut(found, config.seeds))
 
 
 def _measured(config: Any, pool: Pool, targets: np.ndarray, found: Any) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from genjax.metrics.information.supersample_bounds import interval
+from genjax.intervals import mean_interval
 from genjax.report.layers import groups
 
 
@@ -27,7 +27,7 @@ def means(
             column = own[quantity].to_numpy(float)
             column = column[np.isfinite(column)]
             mean = column.mean() if len(column) else np.nan
-            low, high = interval(column, level)
+            low, high = mean_interval(column, level)
             found.append((*setting, quantity, mean, low, high, len(column)))
     return pd.DataFrame(found, columns=[*by, "quantity", "value", "low", "high", "seeds"])
 
@@ -42,7 +42,7 @@ def paired(first: np.ndarray, second: np.ndarray, level: float) -> dict[str, flo
     """
     apart = np.asarray(first, float) - np.asarray(second, float)
     apart = apart[np.isfinite(apart)]
-    low, high = interval(apart, level)
+    low, high = mean_interval(apart, level)
     p = np.nan
     if np.isfinite(low):
         p = float(2 * stats.t.sf(abs(apart.mean()) / stats.sem(apart), len(apart) - 1))

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pandas as pd
 
+from experiments.pools import network_of, rules
 from experiments.study import Work
-from experiments.supersampling import network_of, rules
 from genjax import report
 from genjax.data import Examples
+from genjax.intervals import mean_interval
 from genjax.metrics.information import stability
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.training import HyperParameters
 
 QUANTITIES = ("average", "hypothesis", "pointwise", "uniform", "gap")
@@ -30,7 +30,7 @@ def against_size(config: Any, examples: Examples, work: Work) -> dict[str, pd.Da
     rng = np.random.default_rng(config.seed)
     order = rng.permutation(len(examples))
     pool, test = examples.take(order[: len(order) // 2]), examples.take(order[len(order) // 2 :])
-    network = network_of(config, examples, config.model.options)
+    network = network_of(examples, config.model.name, config.model.options)
     total = len(asked.sizes) * asked.samples * (asked.replacements + 1)
     rows = []
     with report.terminal.progress("stability", unit="networks") as advance:
@@ -64,7 +64,7 @@ def _summary(found: pd.DataFrame, level: float) -> pd.DataFrame:
         gap = own["gap"].mean()
         for name in QUANTITIES:
             values = own[name].to_numpy()
-            low, high = interval(values, level)
+            low, high = mean_interval(values, level)
             rows.append({
                 "experiment": "stability", "n": size, "depth": np.nan, "seed": np.nan,
                 "bound": name, "value": values.mean(), "low": low, "high": high, "gap": gap,

@@ -8,8 +8,8 @@ import pandas as pd
 
 from genjax.data import Examples
 from genjax.errors import InvalidInputError
+from genjax.intervals import mean_interval
 from genjax.metrics import calibration, outputs
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.statistics import power_law
 from genjax.statistics.resampled_tests import jackknife_interval
 from genjax.training.segment import DIVERGED
@@ -79,7 +79,7 @@ def _means(rows, known, sizes: np.ndarray, values: np.ndarray, level: float) -> 
         ]
         own = own[np.isfinite(own)]
         mean = own.mean() if len(own) else np.nan
-        low, high = interval(own, level)
+        low, high = mean_interval(own, level)
         rows["means"].append({**known, "size": size, "value": mean, "low": low, "high": high})
 
 

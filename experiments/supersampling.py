@@ -7,9 +7,11 @@ import jax
 import numpy as np
 import pandas as pd
 
+from experiments.pools import network_of, rules
 from experiments.study import Work
-from genjax import models, report
+from genjax import report
 from genjax.data import Examples
+from genjax.intervals import mean_interval
 from genjax.metrics.information import (
     contraction,
     depth_chain,
@@ -19,25 +21,10 @@ from genjax.metrics.information import (
 )
 from genjax.metrics.information.supersample import Outcomes
 from genjax.models import Network
-from genjax.training import HyperParameters, TrainingConfig
+from genjax.training import HyperParameters
 
 COLUMNS = ("experiment", "n", "depth", "seed", "bound", "value", "low", "high", "gap", "vacuous")
 HEAD = "output"
-
-
-def rules(config: Any) -> TrainingConfig:
-    """Return the rules of training."""
-    return TrainingConfig(**config.training)
-
-
-def network_of(config: Any, examples: Examples, options: Mapping[str, Any]) -> Network:
-    """Return a model of the configuration's family."""
-    return models.create(
-        config.model.name,
-        image_shape=examples.image_shape,
-        num_classes=examples.num_classes,
-        **options,
-    )
 
 
 def _depth_of(network: Network) -> int:
@@ -52,7 +39,7 @@ def against_size(config: Any, examples: Examples, work: Work) -> dict[str, pd.Da
         with intervals over supersamples) and `networks` (a row per size).
     """
     asked = config.supersample
-    network = network_of(config, examples, config.model.options)
+    network = network_of(examples, config.model.name, config.model.options)
     rows: dict[str, list[pd.DataFrame]] = {"information": [], "bounds": [], "networks": []}
     with report.terminal.progress("supersamples", unit="steps") as advance:
         for size in asked.sizes:
@@ -90,7 +77,7 @@ def _add(rows, found: Outcomes, level: float, experiment: str, size: int, depth:
     )
     rows["bounds"].append(supersample_bounds.table(found, level=level).assign(**known))
     gaps = np.nanmean(found.gap(), axis=1)
-    low, high = supersample_bounds.interval(gaps, level)
+    low, high = mean_interval(gaps, level)
     rows["networks"].append(
         pd.DataFrame([{
             **known, "gap": gaps.mean(), "low": low, "high": high, "networks": found.alive.size,
@@ -165,7 +152,7 @@ def _train_control(config, examples, drawn, depth, control, advance):
     widths = [asked.width] * depth
     if control == "bottleneck":
         widths[1::2] = [asked.bottleneck] * len(widths[1::2])
-    network = network_of(config, examples, {"widths": tuple(widths)})
+    network = network_of(examples, config.model.name, {"widths": tuple(widths)})
     hyper = HyperParameters(**config.hyper)
     if control == "noise":
         hyper = hyper._replace(dropout_rate=asked.noise)

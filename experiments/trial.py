@@ -114,16 +114,16 @@ def errors_on(population: Population, examples: Examples) -> np.ndarray:
     """Return the 0-1 error of every network on labelled examples; NaN for diverged ones."""
     found = []
     for group in population.groups:
-        form = execution.choose(networks=len(group.seeds))
-        fill = np.minimum(np.arange(execution.padded(len(group.seeds), form)), len(group.seeds) - 1)
-        params = jax.tree.map(lambda leaf, fill=fill: np.asarray(leaf)[fill], group.params)
+        count = len(group.seeds)
+        form = execution.choose(networks=count)
+        params = execution.filled(group.params, count, form)
 
         def accuracy(images, labels, params, network=group.network):
             return segment.evaluate(network, params, images, labels)[1]
 
         program = execution.spread(accuracy, form, shared=2)
-        values = 1 - np.asarray(program(examples.images, examples.labels, params), np.float64)
-        values = values[: len(group.seeds)]
+        right = execution.cut(program(examples.images, examples.labels, params), count)
+        values = 1 - right.astype(np.float64)
         found.append(np.where(group.status == segment.DIVERGED, np.nan, values))
     return np.concatenate(found)
 

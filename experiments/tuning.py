@@ -10,8 +10,8 @@ import pandas as pd
 
 from experiments import over_seeds, pools
 from experiments.study import Parts
+from genjax.intervals import mean_interval
 from genjax.metrics import curvature, outputs
-from genjax.metrics.information.supersample_bounds import interval
 from genjax.models import Network
 from genjax.report.layers import groups, of
 from genjax.statistics.chance import holm
@@ -150,7 +150,7 @@ def _settings(config: Any, networks: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (name, batch, rate), own in groups(networks, ["optimizer", "batch_size", "learning_rate"]):
         test = own["test_error"].dropna().to_numpy()
-        low, high = interval(test, config.level)
+        low, high = mean_interval(test, config.level)
         rates = list(config.rates[name])
         rows.append({
             "optimizer": name, "batch_size": batch, "learning_rate": rate,

@@ -6,7 +6,9 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-ROOMS = ["errors", "types", "data", "models", "training", "metrics", "statistics", "report"]
+ROOMS = [
+    "errors", "types", "intervals", "data", "models", "training", "metrics", "statistics", "report",
+]  # fmt: skip
 # Libraries that only one place may know.
 BORDERS = {
     "orbax": {"genjax/training/checkpoint.py"},

@@ -25,13 +25,7 @@ def _config() -> ConfigDict:
             "seed": 0,
             "seeds": 8,
             "level": 0.95,
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.2,
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.2),
             "model": {"name": "mlp", "options": {"widths": (64,)}},
             "radii": (0.0, 0.05, 0.1, 0.2),  # of the attacks trained on; the first is 0: none
             "training_attack_steps": 5,
@@ -51,10 +45,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -81,4 +71,4 @@ def _smoke(config: ConfigDict) -> None:
     config.training.record_every = 200
 
 
-_VARIANTS = {"digits": _digits, "fashion_mnist": _fashion_mnist, "smoke": _smoke}
+_VARIANTS = {"digits": None, "fashion_mnist": _fashion_mnist, "smoke": _smoke}

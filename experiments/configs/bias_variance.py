@@ -27,13 +27,7 @@ def _config() -> ConfigDict:
             "seeds": 16,  # samples of every size
             "level": 0.95,
             "label_noise": 0.2,  # share of wrong labels, in training sets and in expectation
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.2,
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.2),
             "depth": 1,
             "widths": (2, 4, 8, 16, 32, 64, 128, 256),
             "sizes": (100, 300, 600),  # each divides the last
@@ -47,10 +41,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _clean(config: ConfigDict) -> None:
@@ -76,7 +66,7 @@ def _smoke(config: ConfigDict) -> None:
 
 
 _VARIANTS = {
-    "digits": _digits,
+    "digits": None,
     "clean": _clean,
     "fashion_mnist": _fashion_mnist,
     "smoke": _smoke,

@@ -25,13 +25,7 @@ def _config() -> ConfigDict:
             "seed": 0,
             "seeds": 8,
             "level": 0.95,
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.2,
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.2),
             "model": {"name": "mlp", "options": {"widths": (256,)}},
             "examples": 600,  # to fit
             "random_labels": (0.0, 0.25, 0.5, 0.75, 1.0),
@@ -53,10 +47,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -88,7 +78,7 @@ def _smoke(config: ConfigDict) -> None:
 
 
 _VARIANTS = {
-    "digits": _digits,
+    "digits": None,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "smoke": _smoke,

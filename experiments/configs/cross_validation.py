@@ -26,13 +26,7 @@ def _config() -> ConfigDict:
             "seeds": 8,  # repeats: divisions into folds
             "folds": 5,
             "level": 0.95,
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.2,
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.2),
             "sweep": {
                 "models": (
                     ("mlp", {"widths": (8,)}),
@@ -52,10 +46,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -87,7 +77,7 @@ def _smoke(config: ConfigDict) -> None:
 
 
 _VARIANTS = {
-    "digits": _digits,
+    "digits": None,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "smoke": _smoke,

@@ -27,13 +27,7 @@ def _config() -> ConfigDict:
             "seeds": 16,
             "level": 0.95,
             "label_noises": (0.0, 0.3),  # shares of wrong labels
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.3,
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.3),
             "simulated": {
                 "dimension": 100,
                 "examples": 300,
@@ -65,10 +59,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -104,4 +94,4 @@ def _smoke(config: ConfigDict) -> None:
     config.training.record_every = 10
 
 
-_VARIANTS = {"digits": _digits, "fashion_mnist": _fashion_mnist, "smoke": _smoke}
+_VARIANTS = {"digits": None, "fashion_mnist": _fashion_mnist, "smoke": _smoke}

@@ -45,10 +45,6 @@ def _config() -> ConfigDict:
     )
 
 
-def _addition(config: ConfigDict) -> None:
-    del config
-
-
 def _subtraction(config: ConfigDict) -> None:
     config.operation = "subtract"
 
@@ -61,4 +57,4 @@ def _smoke(config: ConfigDict) -> None:
     config.training.max_steps = 200
 
 
-_VARIANTS = {"addition": _addition, "subtraction": _subtraction, "smoke": _smoke}
+_VARIANTS = {"addition": None, "subtraction": _subtraction, "smoke": _smoke}

@@ -28,13 +28,7 @@ def _config() -> ConfigDict:
             "rounds": 8,  # of pruning
             "share": 0.45,  # of the weights that are left, removed in every round
             "rewind_steps": 0,  # a ticket starts from the weights after so many steps
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.4,
-                "train_examples": 600,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.4, train_examples=600),
             "model": {"name": "mlp", "options": {"widths": (64, 32)}},
             "training": {
                 "optimizer": "adam",
@@ -46,10 +40,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _rewind(config: ConfigDict) -> None:
@@ -76,7 +66,7 @@ def _smoke(config: ConfigDict) -> None:
 
 
 _VARIANTS = {
-    "digits": _digits,
+    "digits": None,
     "rewind": _rewind,
     "fashion_mnist": _fashion_mnist,
     "smoke": _smoke,

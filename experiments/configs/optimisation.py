@@ -26,13 +26,7 @@ def _config() -> ConfigDict:
             "seed": 0,
             "seeds": 8,
             "level": 0.95,
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "fractions": (0.5, 0.2, 0.3),  # train, validation, test
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(fractions=(0.5, 0.2, 0.3)),
             "examples": 300,  # that every seed draws to train on
             "model": {"name": "mlp", "options": {"widths": (64,)}},
             "base": "momentum",  # what the others are compared with
@@ -52,10 +46,6 @@ def _config() -> ConfigDict:
             "epochs": 40,  # the same for all
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -81,4 +71,4 @@ def _smoke(config: ConfigDict) -> None:
     config.epochs = 10
 
 
-_VARIANTS = {"digits": _digits, "fashion_mnist": _fashion_mnist, "smoke": _smoke}
+_VARIANTS = {"digits": None, "fashion_mnist": _fashion_mnist, "smoke": _smoke}

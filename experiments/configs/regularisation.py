@@ -27,13 +27,7 @@ def _config() -> ConfigDict:
             "seeds": 8,
             "level": 0.95,
             "label_noise": 0.1,  # share of wrong labels among those trained on
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "fractions": (0.5, 0.2, 0.3),  # train, validation, test
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(fractions=(0.5, 0.2, 0.3)),
             "examples": 300,  # that every seed draws to train on
             "model": {"name": "mlp", "options": {"widths": (64,)}},
             # Values of the factors where they are on; () and 0 leave a factor out.
@@ -54,10 +48,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.05, "momentum": 0.9},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -84,4 +74,4 @@ def _smoke(config: ConfigDict) -> None:
     config.training.record_every = 20
 
 
-_VARIANTS = {"digits": _digits, "fashion_mnist": _fashion_mnist, "smoke": _smoke}
+_VARIANTS = {"digits": None, "fashion_mnist": _fashion_mnist, "smoke": _smoke}

@@ -25,13 +25,7 @@ def _config() -> ConfigDict:
             "seed": 0,
             "seeds": 8,
             "level": 0.95,
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "fractions": (0.7, 0.1, 0.2),
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(fractions=(0.7, 0.1, 0.2)),
             "sizes": (50, 75, 100, 150, 200, 300, 400, 600, 1200),  # each divides the last
             "label_noise": (0.0, 0.2, 0.4),
             "depth": 1,
@@ -49,10 +43,6 @@ def _config() -> ConfigDict:
             "hyper": {"learning_rate": 0.003},
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -80,7 +70,7 @@ def _smoke(config: ConfigDict) -> None:
 
 
 _VARIANTS = {
-    "digits": _digits,
+    "digits": None,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "smoke": _smoke,

@@ -39,13 +39,7 @@ def _config() -> ConfigDict:
                 "sam_sharpness",
                 "davies_bouldin_features",
             ),
-            "data": {
-                "source": "digits",
-                "folder": "",
-                "test_share": 0.4,
-                "train_examples": 0,  # 0: all
-                "test_examples": 0,
-            },
+            "data": variants.data(test_share=0.4),
             "model": {"name": "mlp", "options": {"widths": (64,)}},
             "pretraining": {
                 "optimizer": "adamw",
@@ -67,10 +61,6 @@ def _config() -> ConfigDict:
             "probe_learning_rate": 0.03,  # a head alone bears, and needs, a larger one
         }
     )
-
-
-def _digits(config: ConfigDict) -> None:
-    del config
 
 
 def _fashion_mnist(config: ConfigDict) -> None:
@@ -102,7 +92,7 @@ def _smoke(config: ConfigDict) -> None:
 
 
 _VARIANTS = {
-    "digits": _digits,
+    "digits": None,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "smoke": _smoke,

@@ -60,11 +60,10 @@ def group_logits(
             f"the {count} networks, are needed."
         )
     form = execution.choose(networks=count)
-    fill = np.minimum(np.arange(execution.padded(count, form)), count - 1)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], group.params)
-    stacked = (params,) if own is None else (params, np.asarray(own, np.int32)[fill])
+    stacked = (group.params,) if own is None else (group.params, np.asarray(own, np.int32))
     program = _program(network.apply, form, len(stacked))
-    return np.asarray(program(np.asarray(images, np.float32), *stacked))[:count]
+    found = program(np.asarray(images, np.float32), *execution.filled(stacked, count, form))
+    return execution.cut(found, count)
 
 
 @functools.lru_cache(maxsize=8)

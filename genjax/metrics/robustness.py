@@ -294,12 +294,11 @@ def adversarial_errors(
         )
     count = len(group.seeds)
     form = execution.choose(networks=count)
-    fill = np.minimum(np.arange(execution.padded(count, form)), count - 1)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], group.params)
+    params = execution.filled(group.params, count, form)
     program = _program(group.network.apply, form, attack, steps)
     radii = np.asarray(epsilons, np.float32)
     found = program(images, np.asarray(labels, np.int32), radii, key, params)
-    return np.asarray(found)[:count]
+    return execution.cut(found, count)
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.sharding import NamedSharding, PartitionSpec
 
 from genjax import errors, models
 from genjax.data import ClassSplit, Examples, Splits, augmentation, shifts, union
@@ -136,16 +135,13 @@ def frozen_features(
     """
     n = len(group.seeds)
     form = execution.choose(networks=n) if form is None else form
-    fill = np.minimum(np.arange(execution.padded(n, form)), n - 1)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], group.params)
     network = group.network
 
     def one(images, params):
         return network.taps(params, images)[models.FEATURES]
 
     program = execution.spread(one, form, shared=1)
-    place = NamedSharding(form.mesh, PartitionSpec(execution.AXIS))
-    params = jax.device_put(params, place)  # once, not with every chunk
+    params = execution.filled(group.params, n, form)
     size = min(_chunk(network.image_shape), max(len(images) for images in image_sets))
     results = []
     for images in image_sets:

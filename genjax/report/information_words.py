@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from genjax.metrics.information.supersample_bounds import interval
+from genjax.intervals import mean_interval
 from genjax.report.layers import groups
 from genjax.report.phrases import bracket, count, join
 
 Tables = Mapping[str, Any]
 WHAT = {"noise": "noise (dropout while training, none while measuring)"}
+
+SAME_ERROR = 0.02
+"""Training errors that differ by more are not compared: the gap of what does not fit is small."""
 
 
 def _rows(frame: Any) -> list[dict[str, Any]]:
@@ -135,7 +138,7 @@ def _on_depth(tables: Tables, level: float) -> list[str]:
     said = []
     if len(depths) > 1:
         change = _paired(plain, depths[0], depths[-1])
-        low, high = interval(change, level)
+        low, high = mean_interval(change, level)
         verdict = "cannot be told from no change"
         if low > 0:
             verdict = "grows"
@@ -156,10 +159,19 @@ def _on_depth(tables: Tables, level: float) -> list[str]:
         train = fits[fits["control"] == control].set_index("depth")["train_error"]
         said.append(
             f"With {WHAT.get(control, control)}, from {there[0]} to {there[-1]} layers: "
-            f"{bracket(change.mean(), *interval(change, level))}, at training errors of "
-            f"{train[there[0]]:.3f} and {train[there[-1]]:.3f}."
+            f"{bracket(change.mean(), *mean_interval(change, level))}, at training errors of "
+            f"{train[there[0]]:.3f} and {train[there[-1]]:.3f}"
+            + _what_it_means(control, abs(train[there[-1]] - train[there[0]]))
         )
     return said
+
+
+def _what_it_means(control: str, apart: float) -> str:
+    if apart > SAME_ERROR:
+        return ": they do not fit alike, so that this says nothing of depth."
+    if control == "random labels":
+        return ": labels that nothing tells leave every network that fits them this gap."
+    return "."
 
 
 def per_depth(information: Any) -> Any:
@@ -188,7 +200,8 @@ def kept_by_layers(chain: Any, level: float) -> Any:
 
     Returns:
         Rows `depth`, `control`, `layers`, `value` (nats at the logits over nats at the first
-        layer), `low`, `high` and `per_layer`, its root.
+        layer), `low`, `high` and `per_layer`, its root; NaN where the interval of what the first
+        layer tells includes zero: there is nothing to keep a share of.
     """
     rows = []
     for (depth, control), own in groups(chain, ["depth", "control"]):
@@ -196,7 +209,8 @@ def kept_by_layers(chain: Any, level: float) -> Any:
         first = own.loc[own["place"] == 0, "link"].iloc[0]
         layers = int(own.loc[own["link"] == "logits", "place"].iloc[0])
         start, end = (np.asarray(wide[name], float) for name in (first, "logits"))
-        if start.mean() <= 0:
+        if start.mean() <= 0 or mean_interval(start, level)[0] <= 0:
+            rows.append({"depth": depth, "control": control, "layers": layers})
             continue
         ratio = end.mean() / start.mean()
         left = np.array([
@@ -210,11 +224,12 @@ def kept_by_layers(chain: Any, level: float) -> Any:
             "low": ratio - half, "high": ratio + half,
             "per_layer": max(ratio, 0.0) ** (1 / max(layers, 1)),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = ("depth", "control", "layers", "value", "low", "high", "per_layer")
+    return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
 def _on_chain(chain: Any, level: float) -> list[str]:
-    found = kept_by_layers(chain, level)
+    found = kept_by_layers(chain, level).dropna(subset="value")
     if not len(found):
         return ["No layer tells who was trained on, as far as the statistics used here can."]
     own = found[found["control"] == "none"]
@@ -239,7 +254,7 @@ def _on_stability(found: Any, level: float) -> list[str]:
     said = []
     # Samples of one seed are nested from size to size: a seed is one observation.
     each = (found["average"] - found["gap"]).groupby(found["seed"]).mean().to_numpy()
-    low, high = interval(each, level)
+    low, high = mean_interval(each, level)
     verdict = "differs from the gap, against the identity of their means"
     if not (low > 0 or high < 0):
         verdict = "cannot be told from the gap, which it equals in the mean"

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from genjax.errors import InvalidInputError
+from genjax.statistics.dyadic import joint_codes
 
 Host = np.ndarray
 MISSING = "none"
@@ -134,7 +135,7 @@ def number_rows(codes: Int[Host, "row column"]) -> Int[Host, " row"]:
         return np.arange(len(codes))
     found = np.zeros(len(codes), np.int64)
     for column in codes.T:
-        found = _joined(found, column)
+        found = joint_codes(found, column)
     return found
 
 
@@ -152,22 +153,16 @@ def vary_alone(codes: Int[Host, "row column"]) -> list[bool]:
     before = [np.zeros(rows, np.int64)]
     after = [np.zeros(rows, np.int64)]
     for place in range(width):
-        before.append(_joined(before[-1], codes[:, place]))
-        after.append(_joined(after[-1], codes[:, width - 1 - place]))
-    others = [_joined(before[k], after[width - 1 - k]) for k in range(width)]
-    return [bool(_joined(o, codes[:, k]).max() > o.max()) for k, o in enumerate(others)]
+        before.append(joint_codes(before[-1], codes[:, place]))
+        after.append(joint_codes(after[-1], codes[:, width - 1 - place]))
+    others = [joint_codes(before[k], after[width - 1 - k]) for k in range(width)]
+    return [bool(joint_codes(o, codes[:, k]).max() > o.max()) for k, o in enumerate(others)]
 
 
 def _shown(value: object) -> str:
     """Return a cell's value for a sentence, cut where it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _joined(one: Int[Host, " row"], other: Int[Host, " row"]) -> Int[Host, " row"]:
-    """Number the distinct pairs from 0."""
-    pairs = one * (int(other.max(initial=0)) + 1) + other
-    return np.unique(pairs, return_inverse=True)[1].reshape(-1)
 
 
 def _is_number_type(column: pd.Series) -> bool:

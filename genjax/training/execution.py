@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -61,6 +62,43 @@ def padded(count: int, execution: Execution) -> int:
     """Return `count` rounded up to a multiple of the number of devices."""
     devices = execution.mesh.size
     return -(-count // devices) * devices
+
+
+def filled(stacked: Any, count: int, form: Execution) -> Any:
+    """Repeat the last of `count` networks until every device of `form` has as many.
+
+    Args:
+        stacked: a tree of arrays with a leading network axis.
+        count: of networks.
+        form: that a program is spread with.
+
+    Returns:
+        The same tree laid over the devices, once, whatever devices it came from.
+
+    Example:
+        >>> filled(np.array([3, 4, 5]), 3, choose(jax.devices()[:1])).tolist()
+        [3, 4, 5]
+    """
+    rows = np.minimum(np.arange(padded(count, form)), count - 1)
+    place = NamedSharding(form.mesh, P(AXIS))
+
+    def fill(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.device_put(leaf[rows] if is_key else np.asarray(leaf)[rows], place)
+
+    return jax.tree.map(fill, stacked)
+
+
+def cut(stacked: Any, count: int) -> Any:
+    """Return the first `count` networks of a tree: without what was filled in.
+
+    On the host: a population may be larger than a device, and its next program may lie elsewhere.
+
+    Example:
+        >>> cut({"loss": jax.numpy.arange(4.0)}, 3)
+        {'loss': array([0., 1., 2.], dtype=float32)}
+    """
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], stacked)
 
 
 def spread(

@@ -199,11 +199,3 @@ def require_alive(population: Population) -> None:
             f"(learning rates {rates}); lower sweep.hyper.learning_rate.",
             population,
         )
-
-
-def select(params: Params, count: int) -> Params:
-    """Return the first `count` networks of a stack (what pads it to the devices is dropped).
-
-    On the host: a population may be larger than a device, and its next program may lie elsewhere.
-    """
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], params)

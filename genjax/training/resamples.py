@@ -21,10 +21,11 @@ from genjax.data import Examples
 from genjax.models import Network
 from genjax.training import execution, segment
 from genjax.training.config import HyperParameters, TrainingConfig
-from genjax.training.population import TrainedGroup, select
+from genjax.training.population import TrainedGroup
 from genjax.types import Params
 
 Progress = Callable[[int, int, str], None]
+OnRecord = Callable[[int, Callable[[], Params]], None]
 
 
 class Own(NamedTuple):
@@ -37,6 +38,8 @@ class Own(NamedTuple):
         start: parameters to start from, every leaf `[R, ...]`; None draws them from the key.
         masks: zeros and ones of the shape of the parameters, every leaf `[R, ...]`: where there is
             a zero, the weight is and stays 0; None keeps all.
+        held_out: examples for the record (`validation_loss`, `validation_accuracy`), `[R, m]`;
+            None takes those that all share, where there are any.
     """
 
     indices: Int[np.ndarray, "networks examples"]
@@ -44,6 +47,7 @@ class Own(NamedTuple):
     hyper: HyperParameters = HyperParameters()
     start: Params | None = None
     masks: Params | None = None
+    held_out: Int[np.ndarray, "networks others"] | None = None
 
 
 def train_resamples(
@@ -57,6 +61,7 @@ def train_resamples(
     trainable: Sequence[str] | None = None,
     form: execution.Execution | None = None,
     on_progress: Progress | None = None,
+    on_record: OnRecord | None = None,
 ) -> TrainedGroup:
     """Train R networks of one architecture, each on its own examples, as one program.
 
@@ -73,13 +78,15 @@ def train_resamples(
         trainable: names of the modules that are trained, the others stay as they start; None: all.
         form: devices and form; chosen for the backend when None.
         on_progress: called with (network-steps done, all network-steps, name of the network).
+        on_record: called after every record with the steps done and a function that returns the
+            parameters of all networks as they are now.
 
     Returns:
         The stack of networks; `seeds` number them 0 to R - 1.
 
     Raises:
         InvalidInputError: shapes that do not fit, indices outside the examples, unknown modules,
-            early stopping without held-out examples.
+            early stopping without held-out examples, held-out examples given twice.
 
     Example:
         >>> from genjax import data
@@ -95,16 +102,17 @@ def train_resamples(
     stacked = _checked(network, rules, examples, own, keys, held_out, trainable)
     count = len(own.indices)
     form = execution.choose(networks=count) if form is None else form
-    fill = np.minimum(np.arange(execution.padded(count, form)), count - 1)
-    stacked = jax.tree.map(lambda leaf: leaf[fill], stacked)
+    stacked = execution.filled(stacked, count, form)
     used = frozenset(n for n, v in stacked["hyper"]._asdict().items() if np.any(v != 0))
     chosen = None if trainable is None else tuple(trainable)
     # Options may be lists; nothing here reads them.
     start, run, fold = _programs(network._replace(options=()), rules, used, chosen, form)
     state, init_params = start(stacked)
-    idle = np.where(np.arange(len(fill)) < count, segment.RUNNING, segment.EXHAUSTED)
+    real = np.arange(execution.padded(count, form)) < count
+    idle = np.where(real, segment.RUNNING, segment.EXHAUSTED)
     state = state._replace(status=jnp.asarray(idle, jnp.int32))
-    shared = (jnp.asarray(examples.images), *_held_out(examples, held_out))
+    judged = examples if own.held_out is not None else held_out
+    shared = (jnp.asarray(examples.images), *_held_out(examples, judged))
     history, steps = [], []
     status = np.asarray(state.status)
     total = rules.max_steps * count
@@ -120,6 +128,9 @@ def train_resamples(
             running = int(np.sum(status[:count] == segment.RUNNING))
             done = (count - running) * rules.max_steps + running * steps[-1]
             on_progress(done, total, network.name)
+        if on_record is not None:
+            learner = state.learner
+            on_record(steps[-1], lambda now=learner: execution.cut(fold(now, stacked), count))
     learner = state.best if rules.stop == "early_stopping" else state.learner
     records = segment.Record(
         *(np.stack([getattr(h, name) for h in history])[:, :count] for name in history[0]._fields)
@@ -128,9 +139,9 @@ def train_resamples(
         network=network,
         training=rules,
         cost=models.cost(network),
-        params=select(fold(learner, stacked), count),
-        init_params=select(init_params, count),
-        hyper=jax.tree.map(lambda leaf: np.asarray(leaf)[:count], stacked["hyper"]),
+        params=execution.cut(fold(learner, stacked), count),
+        init_params=execution.cut(init_params, count),
+        hyper=execution.cut(stacked["hyper"], count),
         seeds=np.arange(count),
         status=status[:count],
         stop_step=np.asarray(state.stop_step)[:count],
@@ -203,6 +214,8 @@ def _programs(
     def run(images, held_images, held_labels, steps, state, own):
         _, advance = segment.make_segment(bound(own), rules, used, streamed=False)
         source = images[own["indices"]], own["labels"]
+        if "held_out" in own:
+            held_images, held_labels = images[own["held_out"]], held_labels[own["held_out"]]
         monitor = segment.Monitor(*source, held_images, held_labels)
         return advance(source, monitor, steps, state, own["key"], own["hyper"])
 
@@ -240,7 +253,11 @@ def _checked(network, rules, examples, own: Own, keys, held_out, trainable) -> d
         raise errors.InvalidInputError(
             f"keys: found shape {keys.shape}; one key for each of the {count} networks is needed."
         )
-    if rules.stop == "early_stopping" and held_out is None:
+    if own.held_out is not None and held_out is not None:
+        raise errors.InvalidInputError(
+            "held_out: found examples of every network and shared ones; allowed is one of them."
+        )
+    if rules.stop == "early_stopping" and held_out is None and own.held_out is None:
         raise errors.InvalidInputError(
             "rules.stop: found 'early_stopping' without held_out examples; give some or stop by "
             "'steps' or 'cross_entropy'."
@@ -249,7 +266,8 @@ def _checked(network, rules, examples, own: Own, keys, held_out, trainable) -> d
     unknown = sorted(set(trainable or ()) - set(parameters))
     if unknown:
         raise errors.InvalidInputError(errors.suggest("trainable", unknown[0], sorted(parameters)))
-    stacked: dict[str, Any] = {
+    others = {} if own.held_out is None else {"held_out": _held(own.held_out, count, len(examples))}
+    stacked: dict[str, Any] = others | {
         "indices": jnp.asarray(indices, jnp.int32),
         "labels": jnp.asarray(labels, jnp.int32),
         "key": keys,
@@ -262,6 +280,17 @@ def _checked(network, rules, examples, own: Own, keys, held_out, trainable) -> d
             _check_tree(name, tree, parameters, count)
             stacked[name] = jax.tree.map(jnp.asarray, tree)
     return stacked
+
+
+def _held(positions: Any, count: int, examples: int) -> Any:
+    positions = np.asarray(positions)
+    fits = positions.ndim == 2 and len(positions) == count and positions.size > 0
+    if not fits or positions.min() < 0 or positions.max() >= examples:
+        raise errors.InvalidInputError(
+            f"own.held_out: found shape {positions.shape}; allowed are positions of 0 to "
+            f"{examples - 1}, a row for each of the {count} networks."
+        )
+    return jnp.asarray(positions, jnp.int32)
 
 
 def _check_tree(name: str, tree: Params, like: Params, count: int) -> None:

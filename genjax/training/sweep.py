@@ -18,7 +18,7 @@ from genjax import errors, models
 from genjax.data import Examples, StreamedExamples
 from genjax.training import checkpoint, execution, segment
 from genjax.training.config import HyperParameters, SweepConfig, TrainingConfig
-from genjax.training.population import Population, TrainedGroup, require_alive, select
+from genjax.training.population import Population, TrainedGroup, require_alive
 from genjax.types import Key
 
 Progress = Callable[[int, int, str], None]
@@ -141,9 +141,7 @@ class _Trainer:
         self._run = execution.spread(run, form, shared=3, stacked=3, donate=(3,))
         self._fold = execution.spread(fold, form)
         self._ahead: dict[int, Any] = {}
-        fill = np.minimum(np.arange(self.size), self.count - 1)
-        self.keys = group.keys[fill]
-        self.hyper = jax.tree.map(lambda v: jnp.asarray(v)[fill], group.hyper)
+        self.keys, self.hyper = execution.filled((group.keys, group.hyper), self.count, form)
 
     def compile(self, monitor: segment.Monitor) -> None:
         """Compile the group's programs; thread-safe, so that groups compile side by side."""
@@ -198,8 +196,8 @@ class _Trainer:
             network=group.network,
             training=group.training,
             cost=models.cost(group.network),
-            params=select(params, n),
-            init_params=select(init_params, n),
+            params=execution.cut(params, n),
+            init_params=execution.cut(init_params, n),
             hyper=group.hyper,
             seeds=group.seeds,
             status=np.asarray(state.status)[:n],

@@ -1,5 +1,7 @@
 """Grokking, as a program; delays and sentences by rules from numbers."""
 
+import types
+
 import jax
 import numpy as np
 import pandas as pd
@@ -10,8 +12,6 @@ from experiments import modular
 from genjax import models
 from genjax.metrics.information.nearest_neighbour_information import discrete_information
 from genjax.report import grokking as report
-from genjax.training.segment import Record
-from genjax.training.snapshots import Snapshots
 
 CONFIG = "--config=experiments/configs/grokking.py:smoke"
 
@@ -90,9 +90,8 @@ def test_sharpness_and_norm_are_those_of_the_dense_hessian():
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *made)
     train = np.array([[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]])
     ready = modular.Ready(examples, train, train)
-    nothing = Record(*[np.zeros((1, 2))] * 5)
-    found = Snapshots([stack], np.array([0]), nothing, np.array([1]), np.zeros(2, int))
-    measured = modular.on_the_way(network, ready, train, found, 0)
+    group = types.SimpleNamespace(network=network, status=np.zeros(2, int))
+    measured = modular.on_the_way(group, ready, train, [stack], 0)
     for k, params in enumerate(made):
         flat, unravel = jax.flatten_util.ravel_pytree(params)
 

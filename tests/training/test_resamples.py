@@ -1,5 +1,7 @@
 """Networks with examples, labels, starts and masks of their own, against sweeps and plain loops."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -149,3 +151,52 @@ def test_the_same_shapes_are_compiled_once(few_digits, mlp):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(resamples.segment, "make_segment", None)  # what tracing would call
         train_resamples(mlp, RULES, few_digits, Own(whole[:, ::-1]), keys(2))
+
+
+WAY = Own(
+    np.arange(12).reshape(2, 6),
+    held_out=np.arange(12, 28).reshape(2, 8),
+    hyper=HyperParameters(learning_rate=np.array([0.01, 0.02]), weight_decay=0.1),
+)
+
+
+@pytest.fixture(scope="module")
+def on_the_way(few_digits, mlp):
+    passed = {}
+
+    def keep(step, params):
+        passed[step] = params()
+
+    group = train_resamples(mlp, RULES, few_digits, WAY, keys(2), on_record=keep)
+    return group, passed
+
+
+@pytest.mark.parametrize("steps", [8, 24])
+def test_what_a_training_passes_through_is_a_training_that_ends_there(
+    on_the_way, few_digits, mlp, steps
+):
+    whole, passed = on_the_way
+    rules = dataclasses.replace(RULES, max_steps=steps)
+    group = train_resamples(mlp, rules, few_digits, WAY, keys(2))
+    for ours, theirs in zip(leaves(passed[steps]), leaves(group.params), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        whole.history.loss[: steps // 8], group.history.loss, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_every_network_is_judged_by_its_own_held_out_examples(on_the_way, few_digits, mlp):
+    group, passed = on_the_way
+    for k in range(2):
+        params = jax.tree.map(lambda leaf, k=k: leaf[k], passed[24])
+        own = WAY.held_out[k]
+        right = np.asarray(mlp.apply(params, few_digits.images[own])).argmax(1)
+        share = (right == few_digits.labels[own]).mean()
+        assert group.history.validation_accuracy[-1, k] == pytest.approx(share)
+
+
+def test_held_out_examples_that_do_not_fit_are_refused(few_digits, mlp):
+    with pytest.raises(errors.InvalidInputError, match=r"own.held_out: found shape \(1, 8\)"):
+        train_resamples(mlp, RULES, few_digits, WAY._replace(held_out=WAY.held_out[:1]), keys(2))
+    with pytest.raises(errors.InvalidInputError, match="held_out: found examples of every network"):
+        train_resamples(mlp, RULES, few_digits, WAY, keys(2), held_out=few_digits)

@@ -195,13 +195,12 @@ def _run(group, data, possible: Sequence[Measure], key, form):
         form.batch,
     )
     n = len(group.seeds)
-    fill = np.minimum(np.arange(execution.padded(n, form)), n - 1)
-    trained = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], _stacked(group))
+    trained = execution.filled(_stacked(group), n, form)
     # LAPACK's own threads would compete with the devices for the cores.
     with threadpool_limits(limits=1):
         found = program(data._replace(train_size=None), key, trained)
         jax.block_until_ready(found)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:n], found)
+    return execution.cut(found, n)
 
 
 def _stacked(group: TrainedGroup) -> Trained:

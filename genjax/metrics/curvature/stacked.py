@@ -75,14 +75,13 @@ def over_networks(
     if not program.checked:
         _check_first(objective, params_stack, leaves, chunks)
         program.checked = True
-    fill = np.minimum(np.arange(execution.padded(networks, form)), networks - 1)
-    stack = jax.tree.map(lambda leaf: np.asarray(leaf)[fill], params_stack)
+    stack = execution.filled(params_stack, networks, form)
+    number_of = np.arange(execution.padded(networks, form), dtype=np.int32)
     # LAPACK's own threads would compete with the devices for the cores.
     with threadpool_limits(limits=1):
-        found, valid = program.run(chunks, key, (stack, np.arange(len(fill), dtype=np.int32)))
+        found, valid = program.run(chunks, key, (stack, number_of))
         jax.block_until_ready(found)
-    found = jax.tree.map(lambda leaf: np.asarray(leaf)[:networks], found)
-    return found, np.asarray(valid)[:networks]
+    return execution.cut((found, valid), networks)
 
 
 def over_devices(

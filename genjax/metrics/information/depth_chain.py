@@ -29,7 +29,7 @@ from genjax.errors import InvalidInputError
 from genjax.metrics.information.discrete import mutual_information
 from genjax.metrics.information.supersample import Outcomes, Supersamples
 from genjax.metrics.information.supersample_bounds import LOG_2, joint
-from genjax.training.execution import choose, padded, spread
+from genjax.training import execution
 from genjax.training.population import TrainedGroup
 from genjax.types import Params
 
@@ -168,21 +168,19 @@ def _features(
     """Return second minus first example's statistics of every pair, run by run."""
     supersamples, masks, n = drawn.masks.shape
     runs = supersamples * masks
-    form = choose(networks=runs)
-    fill = np.minimum(np.arange(padded(runs, form)), runs - 1)
-    own = np.repeat(drawn.pairs.reshape(supersamples, -1), masks, axis=0)[fill]
-    params = jax.tree.map(lambda leaf: leaf[fill], group.params)
+    form = execution.choose(networks=runs)
+    own = np.repeat(drawn.pairs.reshape(supersamples, -1), masks, axis=0)
 
     def compute(images, labels, own, params):
         each = statistics(group.network, params, images[own], labels[own])
         pairs = {name: value.reshape(n, 2, STATISTICS) for name, value in each.items()}
         return {name: value[:, 1] - value[:, 0] for name, value in pairs.items()}
 
-    program = spread(compute, form, shared=2, stacked=2)
-    computed = program(examples.images, examples.labels, own, params)
+    program = execution.spread(compute, form, shared=2, stacked=2)
+    stacked = execution.filled((own, group.params), runs, form)
+    computed = execution.cut(program(examples.images, examples.labels, *stacked), runs)
     return {
-        name: np.asarray(value)[:runs].reshape(supersamples, masks, n, STATISTICS)
-        for name, value in computed.items()
+        name: value.reshape(supersamples, masks, n, STATISTICS) for name, value in computed.items()
     }
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from genjax.errors import InvalidInputError
+from genjax.intervals import mean_interval
 from genjax.metrics.complexity.bounds import kl_inverse
 from genjax.metrics.information.discrete import joint_counts, mutual_information
 from genjax.metrics.information.supersample import Outcomes
@@ -324,7 +325,7 @@ def table(found: Outcomes, *, level: float = 0.95) -> pd.DataFrame:
     rows = []
     for name, own in per_supersample(found).groupby("bound", sort=False):
         values = own["value"].to_numpy()
-        rows.append((name, values.mean(), *interval(values, level)))
+        rows.append((name, values.mean(), *mean_interval(values, level)))
     frame = pd.DataFrame(rows, columns=["bound", "value", "low", "high"])
     gap = float(np.nanmean(found.gap(), axis=1).mean())
     return frame.assign(
@@ -333,19 +334,6 @@ def table(found: Outcomes, *, level: float = 0.95) -> pd.DataFrame:
         holds=frame["value"] >= gap - ROUNDING,
         mostly_bias=[_mostly_bias(found, name) for name in frame["bound"]],
     )
-
-
-def interval(values: Float[Host, " K1"], level: float) -> tuple[float, float]:
-    """Return Student's interval of a mean; NaN of one value, or where all are equal.
-
-    Example:
-        >>> [round(end, 3) for end in interval(np.array([1.0, 2.0, 3.0]), 0.95)]
-        [-0.484, 4.484]
-    """
-    if len(values) < 2 or np.ptp(values) == 0:
-        return np.nan, np.nan
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _mostly_bias(found: Outcomes, bound: str) -> bool:
