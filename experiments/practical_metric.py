@@ -118,6 +118,12 @@ def summary(found: dict[str, GridAnalysis]) -> dict[str, dict[str, float]]:
     }
 
 
+def define_flags() -> None:
+    """Define what every program has, and the grid."""
+    commandline.define_flags()
+    flags.DEFINE_string("grid", None, "CSV of somebody else's grid; nothing is trained then.")
+
+
 def main() -> None:
     """Read a grid where one is given, train a population otherwise."""
     if FLAGS.grid is not None:
@@ -127,6 +133,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commandline.define_flags()
-    flags.DEFINE_string("grid", None, "CSV of somebody else's grid; nothing is trained then.")
+    define_flags()
     commandline.launch("practical_metric", main)

@@ -1,33 +1,15 @@
 """The programs, started as a user starts them."""
 
 import fcntl
-import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import program_process
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-DRIVER = """
-import contextlib, importlib, io, json, sys
-from absl.testing import flagsaver
-from experiments import commandline
-program = importlib.import_module(f"experiments.{sys.argv[1]}")
-getattr(program, "define_flags", commandline.define_flags)()
-found = {}
-for case, arguments in json.load(sys.stdin).items():
-    sys.argv = [program.__name__, *arguments, "--nocompilation_cache"]
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            commandline.launch(program.__name__.rpartition(".")[2], program.main)
-        except SystemExit as error:
-            code = error.code or 0
-    found[case] = code, out.getvalue(), err.getvalue()
-json.dump(found, sys.stdout)
-"""
 
 
 def start(program: str, *arguments: str, **options) -> subprocess.Popen:
@@ -49,12 +31,13 @@ def launch():
 
 @pytest.fixture(scope="session")
 def run():
-    """A function that runs a program to its end; returns (exit code, stdout, stderr)."""
+    """A function that runs a program to its end; returns (exit code, stdout, stderr).
+
+    In a process of its own, see `program_process`.
+    """
 
     def to_end(program: str, *arguments: str) -> tuple[int, str, str]:
-        process = start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
+        return program_process.run(program, (*arguments, "--nocompilation_cache"))
 
     return to_end
 
@@ -73,28 +56,6 @@ def refused(run):
         return lines[0].removeprefix("error: ")
 
     return sentence
-
-
-@pytest.fixture(scope="session")
-def in_one_process():
-    """A function (program, case -> arguments) -> case -> (exit code, stdout, stderr).
-
-    Starting a process takes longer than most refusals.
-    """
-
-    def all_cases(program: str, cases: dict[str, list[str]]) -> dict[str, tuple[int, str, str]]:
-        done = subprocess.run(
-            [sys.executable, "-c", DRIVER, program],
-            input=json.dumps(cases),
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return all_cases
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,7 @@ def interrupted(source, target, run=None):
 
 
 @pytest.fixture(scope="module")
-def further(in_one_process, measured, folder, arguments):
+def further(run, measured, folder, arguments):
     """Runs after the first one: case -> (exit code, stdout, stderr)."""
     output, _, _ = measured
     killed = interrupted(output, folder / "killed")
@@ -138,9 +138,7 @@ def further(in_one_process, measured, folder, arguments):
     cases["killed"] = [f"--output={killed}"]
     cases["stale"] = [f"--output={stale}"]
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
-    found = in_one_process(
-        "corruption", {case: [*arguments, *changed] for case, changed in cases.items()}
-    )
+    found = {case: run("corruption", *arguments, *changed) for case, changed in cases.items()}
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
     return found
 

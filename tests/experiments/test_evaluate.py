@@ -162,15 +162,15 @@ BAD_INPUT = {
 
 
 @pytest.fixture(scope="module")
-def refusals(folder, in_one_process):
+def refusals(folder, run):
     """What the program says to each bad input: case -> (exit code, stdout, stderr)."""
     usual = ["--weights={}/small.safetensors", "--data=npz:{}/digits.npz", MODEL]
-    usual += ["--output={}/refused", "--nocompilation_cache"]
+    usual += ["--output={}/refused"]
     cases = {
         case: [argument.format(folder) for argument in (*usual, *changed)]
         for case, (changed, _) in BAD_INPUT.items()
     }
-    return in_one_process("evaluate", cases)
+    return {case: run("evaluate", *arguments) for case, arguments in cases.items()}
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)
@@ -210,11 +210,11 @@ def test_images_are_resized_where_asked_and_the_test_part_is_taken(run, folder):
     assert json.loads(out)["examples"] == 40
 
 
-def test_files_of_several_sizes_and_another_normalisation(in_one_process, folder):
+def test_files_of_several_sizes_and_another_normalisation(run, folder):
     usual = [f"--weights={folder / 'small.safetensors'}", f"--data=folder:{folder / 'files'}"]
     usual += [MODEL, "--resize", f"--output={folder / 'files_results'}"]
     changed = ["--mean=0.5,0.4,0.3", "--std=0.25", "--overwrite"]
-    runs = in_one_process("evaluate", {"usual": usual, "changed": [*usual, *changed]})
+    runs = {"usual": run("evaluate", *usual), "changed": run("evaluate", *usual, *changed)}
     files = sorted((folder / "files").rglob("*.png"), key=lambda path: int(path.parent.name))
     labels = np.array([int(path.parent.name) for path in files])
     pixels = [Image.open(path).resize((32, 32), Image.Resampling.BILINEAR) for path in files]
@@ -237,7 +237,7 @@ def test_files_of_several_sizes_and_another_normalisation(in_one_process, folder
         assert values["preprocessing"]["mean"] == list(how.mean)
 
 
-def test_measures_are_computed_or_refused_by_name(in_one_process, folder):
+def test_measures_are_computed_or_refused_by_name(run, folder):
     usual = [
         f"--weights={folder / 'small.safetensors'}",
         MODEL,
@@ -247,15 +247,12 @@ def test_measures_are_computed_or_refused_by_name(in_one_process, folder):
     ]
     parts = [f"--data=npz:{folder / 'digits.npz'},{folder / 'train.npz'}"]
     apart = [f"--data=npz:{folder / 'train.npz'}", f"--train_data=npz:{folder / 'digits.npz'}"]
-    runs = in_one_process(
-        "evaluate",
-        {
-            "parts": [*usual, *parts, f"--output={folder / 'measured'}"],
-            "apart": [*usual, *apart, f"--output={folder / 'measured_apart'}"],
-        },
-    )
+    runs = [
+        run("evaluate", *usual, *parts, f"--output={folder / 'measured'}"),
+        run("evaluate", *usual, *apart, f"--output={folder / 'measured_apart'}"),
+    ]
     found = []
-    for code, out, err in runs.values():
+    for code, out, err in runs:
         assert code == 0, err
         assert "it needs parameters at initialisation" in err
         found.append(json.loads(out)["measures"])

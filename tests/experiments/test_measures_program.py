@@ -57,10 +57,10 @@ def test_a_stored_population_gets_columns(run, smoke, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(smoke[0], folder, ignore=shutil.ignore_patterns(".*"))
     before = pd.read_parquet(folder / "networks.parquet")
-    code, _, err = run("measures", f"--run={folder}", "--names=norms", "--examples=50")
+    code, _, err = run("measures", f"--run={folder}", "--names=fro_dist", "--examples=50")
     assert code == 0, err
     after = pd.read_parquet(folder / "networks.parquet")
-    new = {m.name for m in complexity.select(["norms"])}
+    new = {m.name for m in complexity.select(["fro_dist"])}
     assert {f"measure.{name}" for name in new} <= set(after)
     kept = [c for c in before if not c.startswith("measure.")]
     pd.testing.assert_frame_equal(after[kept], before[kept])
