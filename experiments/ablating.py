@@ -9,7 +9,7 @@ import pandas as pd
 
 from experiments import pools
 from experiments.study import Parts
-from genjax.data import splits
+from genjax.data import Examples, splits
 from genjax.intervals import mean_interval
 from genjax.metrics import outputs
 from genjax.models import Network
@@ -48,6 +48,18 @@ def network_of(config: Any, parts: Parts) -> Network:
     return pools.network_of(parts.train, config.model.name, config.model.options)
 
 
+def judges(config: Any, parts: Parts) -> tuple[Examples, Examples]:
+    """Return two halves of the validation examples: to stop by, and to choose a combination by.
+
+    Their labels are wrong as often as those that networks are trained on. Were one set used for
+    both, combinations that stop early would be chosen for what they were fitted to.
+    """
+    noisy = pools.with_noise(parts.validation, config.label_noise, config.seed)
+    order = np.random.default_rng(config.seed).permutation(len(noisy))
+    middle = len(order) // 2
+    return noisy.take(np.sort(order[:middle])), noisy.take(np.sort(order[middle:]))
+
+
 def trained(
     config: Any, parts: Parts, augmented: bool, early: bool, on_progress: Any
 ) -> dict[str, np.ndarray]:
@@ -57,6 +69,7 @@ def trained(
         `settings` `[cells, numbers]` and outcomes `[seeds, cells]`, NaN of diverged networks.
     """
     names = [name for name in NUMBERS if config.factors[name]]
+    to_stop, to_choose = judges(config, parts)
     settings = np.array(list(itertools.product((0, 1), repeat=len(names)))).reshape(
         2 ** len(names), len(names)
     )
@@ -74,18 +87,22 @@ def trained(
         ),
         # Start and order of batches of a seed are the same in all cells.
         pools.keys(config.seed, np.repeat(np.arange(config.seeds), cells)),
-        held_out=parts.validation, on_progress=on_progress,
+        held_out=to_stop, on_progress=on_progress,
     )  # fmt: skip
     logits = outputs.group_logits(group, parts.test.images).astype(np.float64)
     error = (logits.argmax(axis=-1) != parts.test.labels).mean(axis=-1)
     top = logits.max(axis=-1)
     normaliser = np.log(np.exp(logits - top[..., None]).sum(axis=-1)) + top
     own = np.take_along_axis(logits, np.asarray(parts.test.labels)[None, :, None], -1)[..., 0]
+    # What the test error were if test labels were wrong as often as those trained on.
+    expected = (1 - error) * config.label_noise + error * (
+        1 - config.label_noise / (parts.test.num_classes - 1)
+    )
     found = {
         "test_error": error,
         "test_loss": (normaliser - own).mean(axis=-1),
-        "gap": error - (1 - group.last("accuracy")),
-        "validation_error": 1 - group.last("validation_accuracy"),
+        "gap": expected - (1 - group.last("accuracy")),
+        "validation_error": outputs.group_errors(group, to_choose),
         "train_error": 1 - group.last("accuracy"),
     }
     alive = (group.status != DIVERGED) & np.isfinite(logits).all(axis=(1, 2))

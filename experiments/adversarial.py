@@ -63,9 +63,17 @@ def prepare(config: Any) -> Pool:
             "training.stop: found 'early_stopping'; there are no validation examples here; allowed "
             "are 'steps' and 'cross_entropy'."
         )
-    pools.hyper(config)
+    if config.training.get("augmentation") or pools.hyper(config).mixup_alpha:
+        raise errors.InvalidInputError(
+            "training.augmentation and hyper.mixup_alpha: found one of them; both would change the "
+            "labels that images carry here, and are not allowed."
+        )
     pool = pools.load(config)
     hardening.network_of(config, pool)
+    if "auto_pgd_ratio" in config.attacks and pool.train.num_classes < 3:
+        raise errors.InvalidInputError(
+            "attacks: found 'auto_pgd_ratio' and two classes; it needs a third logit."
+        )
     return pool
 
 

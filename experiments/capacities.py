@@ -120,6 +120,7 @@ def tables(
         rows.append({
             "random_labels": share, "images": form, "seeds": config.seeds,
             "reached": int(own["reached"].sum()),
+            "diverged": int(np.isnan(own["test_error"]).sum()),
             **_named("times", _ratio(own["steps"], fits["steps"][0], config.level)),
             **_named("to_random", _ratio(own["steps"], fits["steps"][random], config.level)),
             **_named("steps", _mean(own["steps"], config.level)),

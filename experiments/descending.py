@@ -125,16 +125,14 @@ def trained(
         pools.keys(config.seed, numbers), held_out=pool.test, on_progress=on_progress,
     )  # fmt: skip
     shape = (noises, seeds, len(sizes))
-    logits = outputs.group_logits(group, pool.test.images)
-    wrong = (logits.argmax(axis=-1) != pool.test.labels).mean(axis=-1)
+    wrong = outputs.group_errors(group, pool.test)
     records = (
         1 - np.asarray(group.history.accuracy),
         1 - np.asarray(group.history.validation_accuracy),
     )
-    finite = np.isfinite(logits).all(axis=(1, 2))
     return {
-        "train": np.where(finite, 1 - group.last("accuracy"), np.nan).reshape(shape),
-        "test": np.where(finite, wrong, np.nan).reshape(shape),
+        "train": np.where(np.isfinite(wrong), 1 - group.last("accuracy"), np.nan).reshape(shape),
+        "test": wrong.reshape(shape),
         "train_records": records[0].reshape(-1, *shape),
         "test_records": records[1].reshape(-1, *shape),
         "steps": group.history_steps,
@@ -196,10 +194,14 @@ def tables(config: Any, errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
         places = wide.columns.to_numpy()
         found = second_descent(wide.to_numpy(), config.level) if len(wide) > 1 else None
         if found is None:
-            descents.append((axis, noise, False, *[np.nan] * 9))
+            descents.append((axis, noise, len(wide), False, *[np.nan] * 13))
             continue
+        start = np.nan if found.start is None else places[found.start]
         where = places[[found.dip, found.peak, found.end]]
-        descents.append((axis, noise, found.shown, *where, *found.rise, *found.fall))
+        descents.append((
+            axis, noise, len(wide), found.shown, start, *where, *found.first, *found.rise,
+            *found.fall,
+        ))  # fmt: skip
     return {
         "curves": pd.DataFrame(
             curves,
@@ -207,7 +209,8 @@ def tables(config: Any, errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
         ),
         "descents": pd.DataFrame(
             descents,
-            columns=["axis", "label_noise", "shown", "dip", "peak", "end",
-                     "rise", "rise_low", "rise_high", "fall", "fall_low", "fall_high"],
+            columns=["axis", "label_noise", "seeds", "shown", "start", "dip", "peak", "end",
+                     "first", "first_low", "first_high", "rise", "rise_low", "rise_high",
+                     "fall", "fall_low", "fall_high"],
         ),
     }  # fmt: skip

@@ -51,10 +51,10 @@ def prepare(config: Any) -> Pool:
         )
     pools.rules(config)
     pools.hyper(config)
-    if config.training.stop == "early_stopping":
+    if config.training.stop != "steps":
         raise errors.InvalidInputError(
-            "training.stop: found 'early_stopping'; it would stop by the test examples; allowed "
-            "are 'steps' and 'cross_entropy'."
+            f"training.stop: found '{config.training.stop}'; allowed is 'steps', since errors "
+            "during training are compared at equal steps."
         )
     pool = pools.load(config)
     pools.check_sizes("network.sizes", config.network.sizes, len(pool.train))

@@ -15,7 +15,7 @@ import pandas as pd
 from absl import flags
 from threadpoolctl import threadpool_limits
 
-from experiments import commandline, study
+from experiments import study
 from genjax import errors, report
 from genjax.metrics import layers
 from genjax.metrics.layers import DYBALLA2024, Settings, embeddings, readouts
@@ -98,18 +98,15 @@ def measure_file() -> None:
     with path.open("rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     config = asked.plain(fingerprint)
-    output = OutputFolder(FLAGS.output or "results/layers_of_a_file")
-    if not FLAGS.overwrite and output.prepare(config) == "complete":
-        print(commandline.COMPLETE.format(output.path))
-        return
-    output.prepare(config, overwrite=FLAGS.overwrite)
     card: dict[str, Any] = {
         "data_fingerprint": fingerprint,
         "seeds": [asked.settings.seed],
         "command": " ".join(sys.argv),
         "started": begun.started,
     }
-    output.write_run_card(report.provenance.run_card(config, **card, wall_times={}))
+    output = study.opened(config, card)
+    if output is None:
+        return
     table = _scored(stored, asked, output, report.provenance.config_hash(config))
     done = report.provenance.run_card(
         config, **card, wall_times={"all": time.monotonic() - begun.clock}, status="complete"

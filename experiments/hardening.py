@@ -1,6 +1,7 @@
 """Adversarial training of a stack of networks, each against attacks of a radius of its own."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,6 +22,9 @@ from genjax.training.segment import DIVERGED
 
 RADIUS = "attack_radius"
 """Name of the frozen parameter that holds what a network is attacked with."""
+
+STRONGEST = "strongest"
+"""Stands in tables for whichever attack fools a network, image by image."""
 
 
 def with_labels(examples: Examples) -> Examples:
@@ -152,12 +156,15 @@ def tables(config: Any, found: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]
     networks = list(itertools.product(config.radii, range(config.seeds)))
     alive = found["alive"].astype(bool)
     kept = [k for k in range(len(networks)) if alive[k]]
-    error = found["attacked"].mean(axis=-1)
+    # As AutoAttack counts: an image is lost to whichever attack fools the network.
+    attacked = np.concatenate([found["attacked"], found["attacked"].max(axis=0)[None]])
+    attacks = (*config.attacks, STRONGEST)
+    error = attacked.mean(axis=-1)
     errors = pd.DataFrame(
         [
             (*networks[k], attack, epsilon, error[a, k, e])
             for k, (a, attack), (e, epsilon) in itertools.product(
-                kept, enumerate(config.attacks), enumerate(config.epsilons)
+                kept, enumerate(attacks), enumerate(config.epsilons)
             )
         ],
         columns=["radius", "seed", "attack", "epsilon", "error"],
@@ -175,7 +182,7 @@ def tables(config: Any, found: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]
         "curves": _means(errors, ["radius", "attack", "epsilon"], config.level),
         "shift_curves": _means(shifted, ["radius", "shift", "ssim"], config.level),
         "changes": _changes(config, errors, shifted),
-        "attacks": _against_first(config, found["attacked"].astype(bool), kept),
+        "attacks": _against_first(config, attacks, attacked.astype(bool), kept),
         "errors": errors,
         "shifts": shifted,
     }
@@ -187,10 +194,9 @@ def _means(rows: pd.DataFrame, by: list[str], level: float) -> pd.DataFrame:
 
 def _changes(config: Any, errors: pd.DataFrame, shifted: pd.DataFrame) -> pd.DataFrame:
     """Return errors of networks trained on attacks minus those of the others, seed by seed."""
-    last = config.attacks[-1]
-    cases = [("no attack", of(errors, attack=last, epsilon=min(config.epsilons)))]
-    at = of(errors, attack=last, epsilon=config.compared_at)
-    cases.append((f"{last} {config.compared_at:g}", at))
+    cases = [("no attack", of(errors, attack=STRONGEST, epsilon=min(config.epsilons)))]
+    at = of(errors, attack=STRONGEST, epsilon=config.compared_at)
+    cases.append((f"{STRONGEST} {config.compared_at:g}", at))
     cases += [(f"{name}, SSIM {ssim:g}", own) for (name, ssim), own in groups(
         shifted, ["shift", "ssim"])]  # fmt: skip
     rows = []
@@ -205,11 +211,13 @@ def _changes(config: Any, errors: pd.DataFrame, shifted: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows, columns=["images", "radius", "value", "low", "high", "seeds"])
 
 
-def _against_first(config: Any, wrong: np.ndarray, kept: list[int]) -> pd.DataFrame:
+def _against_first(
+    config: Any, attacks: Sequence[str], wrong: np.ndarray, kept: list[int]
+) -> pd.DataFrame:
     """Return how much more every attack fools than the first, over all networks and seeds."""
     rows = []
     for (a, name), (e, epsilon) in itertools.product(
-        enumerate(config.attacks), enumerate(config.epsilons)
+        enumerate(attacks), enumerate(config.epsilons)
     ):
         if a == 0:
             continue
@@ -220,6 +228,7 @@ def _against_first(config: Any, wrong: np.ndarray, kept: list[int]) -> pd.DataFr
         means = np.array([apart[seeds == s].mean() for s in np.unique(seeds)])
         missed = int((first & ~own).sum())
         low, high = mean_interval(means, config.level)
-        rows.append((name, epsilon, means.mean() if len(means) else np.nan, low, high, missed))
-    columns = ["attack", "epsilon", "value", "low", "high", "weaker on images"]
+        mean = means.mean() if len(means) else np.nan
+        rows.append((name, attacks[0], epsilon, mean, low, high, missed))
+    columns = ["attack", "first", "epsilon", "value", "low", "high", "weaker on images"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,7 +1,9 @@
 """Lottery tickets: do winning tickets beat random ones, and is it the mask or the start?
 
 Question: networks are pruned by magnitude, round after round, and trained again from where they
-started; beside them the same masks with other starts, and random masks with the same starts.
+started; beside them the same masks with other starts, and random masks with the same starts. With
+`rewind_steps` tickets start from weights trained so far, new starts from nothing: tickets have had
+so many steps more then.
 """
 
 from collections.abc import Mapping
@@ -125,12 +127,7 @@ def _train(
 
 def _errors(group: TrainedGroup, pool: Pool) -> np.ndarray:
     """Return training and test error, `[2, R]`; NaN where training diverged."""
-    found = []
-    for part in pool:
-        logits = outputs.group_logits(group, part.images)
-        wrong = (logits.argmax(axis=-1) != part.labels).mean(axis=1)
-        found.append(np.where(np.isfinite(logits).all(axis=(1, 2)), wrong, np.nan))
-    return np.stack(found)
+    return np.stack([outputs.group_errors(group, part) for part in pool])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A pool to draw training sets from, test examples, and networks trained on what was drawn."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -88,6 +89,12 @@ def keys(seed: int, numbers: Sequence[int] | np.ndarray) -> Any:
     """Return a key per number; equal numbers give equal keys."""
     key = jax.random.key(seed)
     return jax.vmap(lambda k: jax.random.fold_in(key, k))(np.asarray(numbers))
+
+
+def with_noise(examples: Examples, rate: float, seed: int) -> Examples:
+    """Return the examples with a share of wrong labels."""
+    noisy = splits.label_noise(examples.labels, rate, examples.num_classes, seed=seed)
+    return dataclasses.replace(examples, labels=noisy.labels)
 
 
 def at_least(name: str, value: Any, least: int) -> None:

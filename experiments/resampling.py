@@ -55,6 +55,13 @@ def tables(
         left_out = np.stack(
             [_all_settings(logits[:, :, np.delete(kept, k)], labels) for k in range(len(kept))]
         )
+    if len(kept) >= 3:
+        # Of few networks bias is too large and variance too small. For the squared loss that is
+        # exact in `decomposition`; for the cross-entropy the jackknife takes most of it away, and
+        # the sum stays what it is. The 0-1 parts are no smooth function: they are left.
+        at = LOSSES.index("cross-entropy")
+        found = len(kept) * whole - (len(kept) - 1) * left_out.mean(axis=0)
+        whole[:, :, at] = found[:, :, at]
     return {
         "parts": _parts(config, whole, left_out),
         "changes": _changes(config, whole, left_out),
@@ -90,7 +97,8 @@ def _parts(config: Any, whole: np.ndarray, left_out: np.ndarray) -> pd.DataFrame
 def _changes(config: Any, whole: np.ndarray, left_out: np.ndarray) -> pd.DataFrame:
     """Return changes over widths at the largest size, and over sizes at the largest width.
 
-    Over widths they are from the first and from the last one to every other.
+    Over widths they are from the first and from the last one to every other; `all_low` and
+    `all_high` hold for all pairs of widths at once.
     """
     rows = []
     ends = (0, len(config.widths) - 1)
@@ -105,11 +113,15 @@ def _changes(config: Any, whole: np.ndarray, left_out: np.ndarray) -> pd.DataFra
         apart = whole[second] - whole[first]
         over = left_out[(slice(None), *second)] - left_out[(slice(None), *first)]
         low, high = jackknife_interval(apart, over, config.level)
+        # For all pairs of widths at once: a peak is sought in the same numbers.
+        pairs_ = len(config.widths) * (len(config.widths) - 1) / 2
+        all_low, all_high = jackknife_interval(apart, over, 1 - (1 - config.level) / pairs_)
         place = 0 if axis == "width" else 1
         for loss, part in np.ndindex(apart.shape):
             rows.append(
                 (axis, values[first[place]], values[second[place]], LOSSES[loss], PARTS[part],
-                 apart[loss, part], low[loss, part], high[loss, part])
+                 apart[loss, part], low[loss, part], high[loss, part], all_low[loss, part],
+                 all_high[loss, part])
             )  # fmt: skip
-    columns = ["axis", "from", "to", "loss", "part", "value", "low", "high"]
+    columns = ["axis", "from", "to", "loss", "part", "value", "low", "high", "all_low", "all_high"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,11 +1,13 @@
 """Errors over sizes, widths and noise rates: means, laws, and laws tested on larger sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments import pools
+from experiments.study import Parts
 from genjax.data import Examples
 from genjax.errors import InvalidInputError
 from genjax.intervals import mean_interval
@@ -18,6 +20,26 @@ MEASURES = ("error", "nats")
 FORMS = ("power", "power and offset")
 
 Found = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def judged(rates: Sequence[float], parts: Parts, seed: int) -> tuple[Examples, np.ndarray]:
+    """Return training and validation examples in one, and which judge at each noise rate.
+
+    A network is stopped by validation labels that are wrong as often as those it is trained on.
+
+    Returns:
+        The examples, and positions in them, `[rates, validation examples]`.
+    """
+    pieces = [parts.train]
+    pieces += [pools.with_noise(parts.validation, r, seed) for r in rates]
+    known = Examples(
+        np.concatenate([piece.images for piece in pieces]),
+        np.concatenate([piece.labels for piece in pieces]),
+        parts.train.class_names,
+        parts.train.name,
+    )
+    shape = len(rates), len(parts.validation)
+    return known, len(parts.train) + np.arange(np.prod(shape)).reshape(shape)
 
 
 def scores(group: Any, test: Examples, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -90,6 +112,10 @@ def _laws(rows, known, sizes: np.ndarray, values: np.ndarray, config: Any) -> An
     for form, offset in zip(FORMS, (False, True), strict=True):
         try:
             one = power_law.fit(sizes[seen], values[:, seen], offset=offset, level=config.level)
+            ratio = power_law.extrapolate(
+                sizes[seen], values[:, seen], sizes[beyond], values[:, beyond], offset=offset,
+                level=config.level,
+            )  # fmt: skip
         except InvalidInputError:  # too many networks diverged
             continue
         first = one if first is None else first
@@ -103,10 +129,6 @@ def _laws(rows, known, sizes: np.ndarray, values: np.ndarray, config: Any) -> An
             {**known, "form": form, "size": n, "value": v}
             for n, v in zip(sizes, one.law.at(sizes), strict=True)
         ]
-        ratio = power_law.extrapolate(
-            sizes[seen], values[:, seen], sizes[beyond], values[:, beyond], offset=offset,
-            level=config.level,
-        )  # fmt: skip
         rows["extrapolation"] += [
             {**known, "form": form, "size": n, "times": n / sizes[seen][-1],
              "value": v, "low": low, "high": high}
@@ -121,7 +143,7 @@ def _noise(rows, known, laws: Mapping[float, Any], level: float) -> None:
     for rate, noisy in laws.items():
         if rate == 0 or clean is None or noisy is None:
             continue
-        if len(clean.left_out) != len(noisy.left_out):  # not the same seeds: some diverged
+        if not np.array_equal(clean.seeds, noisy.seeds):  # some diverged
             continue
         apart = noisy.exponent.value - clean.exponent.value
         over = noisy.left_out[:, 0] - clean.left_out[:, 0]

@@ -100,20 +100,26 @@ def _network(config: Any, parts: study.Parts, width: int) -> Any:
 
 def compute(config: Any, ready: Ready, work: study.Work) -> study.Study:
     """Train over sizes and noise as one program, over widths one program each; fit and say."""
-    train, validation, test = ready.parts
-    found = {}
+    test, found = ready.parts.test, {}
+    known, judges = scaling.judged(config.label_noise, ready.parts, config.seed)
     whole = [len(config.sizes) - 1]  # of the sizes, for widths, with labels as they are
     with screen.terminal.progress("scaling", unit="steps") as advance:
 
         def one(width, rates, sizes):
             shape = (len(config.label_noise), len(config.sizes), config.seeds)
             chosen = np.arange(np.prod(shape)).reshape(shape)[np.ix_(rates, sizes)].ravel()
-            group = train_resamples(
-                _network(config, ready.parts, width), pools.rules(config), train,
-                Own(ready.drawn[chosen], ready.labels[chosen], pools.hyper(config)),
-                pools.keys(config.seed, chosen % config.seeds),
-                held_out=validation, on_progress=advance,
+            own = Own(
+                ready.drawn[chosen], ready.labels[chosen], pools.hyper(config),
+                held_out=judges[chosen // (len(config.sizes) * config.seeds)],
             )  # fmt: skip
+            group = train_resamples(
+                _network(config, ready.parts, width),
+                pools.rules(config),
+                known,
+                own,
+                pools.keys(config.seed, chosen % config.seeds),
+                on_progress=advance,
+            )
             return scaling.scores(group, test, (len(rates), len(sizes), config.seeds))
 
         every = (range(len(config.label_noise)), range(len(config.sizes)))

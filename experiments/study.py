@@ -180,6 +180,10 @@ def run(
     config, begun = commandline.FLAGS.config, begin()
     plain = configuration.as_plain(config)
     fields.check_names(config, like)
+    if "level" in config and not 0 < config.level < 1:
+        raise errors.InvalidInputError(
+            f"level: found {config.level}; allowed are levels of confidence between 0 and 1."
+        )
     ready = prepare(config)
     data_mark = fingerprint(ready)
     known = {

@@ -66,14 +66,7 @@ def measured(config: Any, ready: Ready, group: TrainedGroup) -> dict[str, np.nda
         group, complexity.measure_data(train, test), tuple(config.measures), key=key
     )
     own = {f"measure.{name}": values for name, values in found.values.items()}
-    return {SOURCE_ERROR: errors_of(group, test)} | own
-
-
-def errors_of(group: TrainedGroup, test: Any) -> np.ndarray:
-    """Return the test error of every network; NaN where its numbers are not finite."""
-    logits = outputs.group_logits(group, test.images)
-    wrong = (logits.argmax(axis=-1) != test.labels).mean(axis=1)
-    return np.where(np.isfinite(logits).all(axis=(1, 2)), wrong, np.nan)
+    return {SOURCE_ERROR: outputs.group_errors(group, test)} | own
 
 
 def transferred(
@@ -123,7 +116,7 @@ def _trained(config, pool, network, start, task, only, advance) -> np.ndarray:
         pools.keys(config.seed + 2, np.tile(seeds, repeats)),
         trainable=only, on_progress=advance,
     )  # fmt: skip
-    return errors_of(group, pool.test).reshape(repeats, count).T
+    return outputs.group_errors(group, pool.test).reshape(repeats, count).T
 
 
 def tables(

@@ -29,7 +29,8 @@ def _config() -> ConfigDict:
             "model": {"name": "mlp", "options": {"widths": (64,)}},
             "radii": (0.0, 0.05, 0.1, 0.2),  # of the attacks trained on; the first is 0: none
             "training_attack_steps": 5,
-            "attacks": ("fgsm", "pgd", "auto_pgd"),  # the first is compared with the others
+            # The first is compared with the others.
+            "attacks": ("fgsm", "pgd", "auto_pgd", "auto_pgd_ratio"),
             "attack_steps": 20,
             "epsilons": (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3),
             "compared_at": 0.1,  # one of epsilons

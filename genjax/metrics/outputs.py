@@ -8,8 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from genjax.data import Examples
 from genjax.errors import InvalidInputError
 from genjax.training import TrainedGroup, execution
+from genjax.training.segment import DIVERGED
 
 CHUNK = 1024
 """Images that a network takes at once."""
@@ -64,6 +66,29 @@ def group_logits(
     program = _program(network.apply, form, len(stacked))
     found = program(np.asarray(images, np.float32), *execution.filled(stacked, count, form))
     return execution.cut(found, count)
+
+
+def group_errors(group: TrainedGroup, examples: Examples) -> Float[np.ndarray, " networks"]:
+    """Return the 0-1 error of every network; NaN of those that diverged.
+
+    A diverged network keeps the last parameters that were finite: its logits alone do not tell.
+
+    Example:
+        >>> from genjax import data, models
+        >>> from genjax.training import TrainingConfig
+        >>> from genjax.training.resamples import Own, train_resamples
+        >>> digits = data.load("digits")
+        >>> mlp = models.create("mlp", image_shape=(8, 8, 1), num_classes=10, widths=(4,))
+        >>> rules = TrainingConfig(max_steps=2, record_every=2, stop="steps")
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> group = train_resamples(mlp, rules, digits, Own(np.arange(80).reshape(2, 40)), keys)
+        >>> group_errors(group, digits.take(range(30))).shape
+        (2,)
+    """
+    logits = group_logits(group, examples.images)
+    wrong = (logits.argmax(axis=-1) != examples.labels).mean(axis=-1)
+    alive = (group.status != DIVERGED) & np.isfinite(logits).all(axis=(1, 2))
+    return np.where(alive, wrong, np.nan)
 
 
 @functools.lru_cache(maxsize=8)

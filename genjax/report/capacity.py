@@ -12,7 +12,7 @@ from genjax.report import figures_series, layouts
 from genjax.report.figures_series import Axes
 from genjax.report.layers import of
 from genjax.report.page import Section, Table
-from genjax.report.phrases import bracket, join
+from genjax.report.phrases import bracket, count, join
 from genjax.report.storage import OutputFolder
 
 Tables = Mapping[str, Any]
@@ -43,6 +43,9 @@ def conclusions(tables: Tables) -> list[str]:
     for row in _rows(fits[fits["images"] != UNCHANGED]):
         said.append(_on_images(row))
     said.append(_on_shares(of(fits, images=UNCHANGED)))
+    lost = int(fits["diverged"].sum())
+    if lost:
+        said.append(f"{count(lost, 'network')} diverged and are left out.")
     return [*said, *_on_signs(tables["rademacher"])]
 
 

@@ -19,7 +19,7 @@ LIMIT = 0.05
 """Above this p-value models cannot be told apart."""
 QUANTITIES = (
     "train error", "validation error", "test error", "gap", "validation squared", "validation nll",
-    "validation overconfidence", "validation ece",
+    "validation overconfidence", "validation ece", "diverged",
 )  # fmt: skip
 
 

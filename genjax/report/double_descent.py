@@ -12,7 +12,7 @@ from genjax.report import figures_series, layouts
 from genjax.report.figures_series import Axes
 from genjax.report.layers import groups, of
 from genjax.report.page import Section, Table
-from genjax.report.phrases import bracket, count, significant
+from genjax.report.phrases import bracket, count, join, significant
 from genjax.report.storage import OutputFolder
 
 Tables = Mapping[str, Any]
@@ -61,31 +61,34 @@ def conclusions(tables: Tables, examples: int) -> list[str]:
 def _on_descent(row: Mapping[str, Any]) -> str:
     what, unit = _SAID[row["axis"]]
     start = f"With {_labels(row['label_noise'])} the test error {what}"
+    if row["seeds"] < 2:
+        return f"{start} is not known: too few seeds are complete."
     if math.isnan(row["peak"]):
         return f"{start} has no peak: nowhere is the mean above those on both sides."
     rise = bracket(row["rise"], row["rise_low"], row["rise_high"])
     fall = bracket(row["fall"], row["fall_low"], row["fall_high"])
     dip, peak, end = (f"{int(row[name]):,}" for name in ("dip", "peak", "end"))
+    there = f"at {peak} {unit} it is {rise} above {dip} and {fall} above {end} {unit}"
+    if math.isnan(row["start"]):
+        said = "rises and falls" if row["shown"] else "cannot be told to rise and fall"
+        return f"{start} {said}: {there}; before that it does not fall for certain."
+    first = bracket(row["first"], row["first_low"], row["first_high"])
+    there = f"from {int(row['start']):,} to {dip} {unit} it falls by {first}, and {there}"
     if row["shown"]:
-        return (
-            f"{start} falls twice: at {peak} {unit} it is {rise} above {dip} and {fall} above "
-            f"{end} {unit}."
-        )
-    return (
-        f"{start} cannot be told to fall twice: at {peak} {unit} it is {rise} above {dip} and "
-        f"{fall} above {end} {unit} (intervals for all pairs at once)."
-    )
+        return f"{start} falls twice: {there}."
+    return f"{start} cannot be told to fall twice: {there} (intervals for all pairs at once)."
 
 
 def _on_fit(curves: Any) -> list[str]:
     said = []
     for noise, own in groups(curves, "label_noise"):
         fitted = own.loc[own["train_error"] < FITTED, "x"]
-        where = (
-            f"from {int(fitted.min())} units on"
-            if len(fitted)
-            else f"at no width up to {int(own['x'].max())}"
-        )
+        where = f"at no width up to {int(own['x'].max())}"
+        if len(fitted):
+            after = own.loc[own["x"] >= fitted.min(), "train_error"]
+            where = f"from {int(fitted.min())} units on"
+            if not (after < FITTED).all():
+                where = f"at {join([f'{int(x)}' for x in fitted])} units"
         said.append(
             f"Networks fit {_labels(noise)} (mean training error below {FITTED:.0%}) {where}."
         )
@@ -128,10 +131,13 @@ def sections(
             tables=[
                 Table(
                     "What rises and falls",
-                    ("axis", "wrong labels", "shown", "dip", "peak", "end", "rise", "fall"),
+                    ("axis", "wrong labels", "seeds", "shown", "start", "dip", "peak", "end",
+                     "first fall", "rise", "second fall"),
                     [
-                        (r["axis"], f"{r['label_noise']:.0%}", bool(r["shown"]), r["dip"],
-                         r["peak"], r["end"], (r["rise"], r["rise_low"], r["rise_high"]),
+                        (r["axis"], f"{r['label_noise']:.0%}", r["seeds"], bool(r["shown"]),
+                         r["start"], r["dip"], r["peak"], r["end"],
+                         (r["first"], r["first_low"], r["first_high"]),
+                         (r["rise"], r["rise_low"], r["rise_high"]),
                          (r["fall"], r["fall_low"], r["fall_high"]))
                         for r in _rows(tables["descents"])
                     ],

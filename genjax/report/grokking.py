@@ -52,8 +52,8 @@ def _steps(value: Any) -> str:
 
 
 def _bracket(row: Mapping[str, Any]) -> str:
-    if np.isinf(row["low"]) or not row["reached"]:
-        return "never"
+    if not row["reached"]:
+        return "not at all"
     return bracketed(row["value"], row["low"], row["high"], _steps)
 
 
@@ -64,16 +64,20 @@ def conclusions(tables: Tables, accuracy: float) -> list[str]:
         tables: as the experiment returns.
         accuracy: that counts as fitted and as generalizing.
     """
-    said = []
+    found = []
+    last = int(tables["accuracies"]["step"].max())
     for decay, own in groups(tables["delays"], "weight_decay"):
-        said.append(_on_delay(decay, {r["quantity"]: r for r in _rows(own)}, accuracy))
-    said.sort(key=lambda sentence: "never" in sentence)  # what grokked first
+        rows = {r["quantity"]: r for r in _rows(own)}
+        found.append(
+            (rows["generalizes_at"]["reached"] == 0, _on_delay(decay, rows, accuracy, last))
+        )
+    said = [sentence for _, sentence in sorted(found, key=lambda one: one[0])]  # grokked first
     for decay, own in groups(tables["measures"], "weight_decay"):
         said += _on_changes(decay, own, of(tables["delays"], weight_decay=decay))
     return said
 
 
-def _on_delay(decay: float, own: Mapping[str, Any], accuracy: float) -> str:
+def _on_delay(decay: float, own: Mapping[str, Any], accuracy: float, last: int) -> str:
     fits, knows, delay = own["fits_at"], own["generalizes_at"], own["delay"]
     name = f"With weight decay {decay:g}" if decay else "Without weight decay"
     share = f"{accuracy:.0%}"
@@ -84,7 +88,7 @@ def _on_delay(decay: float, own: Mapping[str, Any], accuracy: float) -> str:
         f"at the median after {_bracket(fits)} steps"
     )
     if not knows["reached"]:
-        return f"{said}, and never {share} test accuracy."
+        return f"{said}, and none {share} test accuracy within {last:,} steps."
     said += f", and {knows['reached']} reach {share} test accuracy"
     if np.isinf(delay["value"]):
         return f"{said}: the median delay cannot be told, since most have not generalized."

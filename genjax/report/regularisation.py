@@ -17,7 +17,7 @@ Tables = Mapping[str, Any]
 _TITLES = {
     "test_error": "test error",
     "test_loss": "test cross-entropy, nats",
-    "gap": "gap between test and training error",
+    "gap": "gap between test and training error, labels equally noisy",
 }
 CLEAR = 0.05
 """Largest adjusted p-value of an effect that is called one."""
@@ -113,11 +113,11 @@ def _on_interactions(found: Any) -> str:
     if not len(clear):
         return f"None of {count(len(found), 'interaction')} of two can be told from adding up."
     strongest = _rows(clear.loc[[clear["value"].abs().idxmax()]])[0]
-    sign = "less" if strongest["value"] > 0 else "more"
+    sign = "higher" if strongest["value"] > 0 else "lower"
     return (
         f"{len(clear)} of {count(len(found), 'interaction')} of two can be told from adding up; "
-        f"the strongest is {_said(strongest)}: together they lower the error {sign} than the sum "
-        "of both says."
+        f"the strongest is {_said(strongest)}: with both the error is {sign} than the sum of what "
+        "each does alone says."
     )
 
 
@@ -164,7 +164,8 @@ def sections(output: OutputFolder, tables: Tables) -> list[Section]:
                 )
             ],
             note="The lowest of many test errors is too low by chance; the sentence above chooses "
-            "by validation error.",
+            "by validation error. Early stopping sees labels that no other regulariser sees: half "
+            "of the validation examples, labels as noisy as in training; the other half chooses.",
         )
     )  # fmt: skip
     return made
@@ -182,16 +183,16 @@ def _effects_section(output: OutputFolder, found: Any, outcome: str) -> Section:
         tables=[
             Table(
                 "Effects",
-                ("factors", "effect", "adjusted p"),
+                ("factors", "effect", "adjusted p", "seeds"),
                 [
-                    (r["name"], (r["value"], r["low"], r["high"]), r["p_adjusted"])
+                    (r["name"], (r["value"], r["low"], r["high"]), r["p_adjusted"], r["blocks"])
                     for r in _rows(shown)
                 ],
             )
         ],
         note="Main effect: mean with the factor minus mean without it. Interaction: half of how "
         "much one factor's effect changes when the other is on. Intervals are of each effect by "
-        "itself, p-values adjusted for all.",
+        "itself, p-values adjusted for all, over the seeds of which no network diverged.",
     )  # fmt: skip
 
 

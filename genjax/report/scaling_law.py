@@ -49,12 +49,17 @@ def conclusions(tables: Tables) -> list[str]:
 
 def _on_exponent(row: Mapping[str, Any]) -> str:
     noun = NOUNS[row["axis"]]
-    text = (
-        f"With labels as they are the error falls with {noun} as N^-alpha, alpha = "
-        f"{bracket(row['alpha'], row['low'], row['high'])}, from {row['from']} to {row['to']}"
-    )
     if np.isnan(row["alpha"]):
         return f"There is no power law over {noun}: errors of 0 have no logarithm."
+    verb = "cannot be told to fall or rise"
+    if row["low"] > 0:
+        verb = "falls"
+    elif row["high"] < 0:
+        verb = "rises"
+    text = (
+        f"With labels as they are the error {verb} with {noun}: as N^-alpha, alpha = "
+        f"{bracket(row['alpha'], row['low'], row['high'])}, from {row['from']} to {row['to']}"
+    )
     if row["axis"] != "examples":
         return f"{text}."
     low, high = PUBLISHED
@@ -87,10 +92,13 @@ def _on_prediction(row: Mapping[str, Any]) -> str:
 def _on_offset(row: Mapping[str, Any]) -> str:
     noun = NOUNS[row["axis"]]
     if np.isnan(row["low"]):
-        return (
-            f"Whether an error is left for endlessly many {noun} cannot be told: the fit puts the "
-            f"offset at the end of its range, {row['offset']:.3f}."
-        )
+        why = "no law with an offset could be fitted"
+        if np.isfinite(row["offset"]):
+            why = (
+                "with all seeds, or without one of them, the fit puts the offset at an end of its "
+                f"range (with all of them at {row['offset']:.3f})"
+            )
+        return f"Whether an error is left for endlessly many {noun} cannot be told: {why}."
     text = f"{bracket(row['offset'], row['offset_low'], row['offset_high'])}"
     alpha = bracket(row["alpha"], row["low"], row["high"])
     if row["offset_low"] > 0:
@@ -149,7 +157,9 @@ def _law_section(output: OutputFolder, tables: Tables, axis: str) -> Section:
         ),
         tables=[_fit_table(own["fits"]), _prediction_table(of(tables["extrapolation"], axis=axis))],
         note="Intervals are over seeds, draws of nested training sets with a start each; the test "
-        "examples are the same for all.",
+        "examples are the same for all. All sets are of one pool: the nearer a size is to all of "
+        "it, the more seeds differ by their starts alone. N does not count the validation examples "
+        "that decide when to stop; their labels are as noisy as those trained on.",
     )  # fmt: skip
 
 

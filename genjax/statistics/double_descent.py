@@ -1,7 +1,8 @@
 """Double descent: its exact curve for random features, and a test for a second descent."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,19 +17,22 @@ class SecondDescent(NamedTuple):
     """An error that falls, rises and falls again along an axis: the places and by how much.
 
     Attributes:
-        shown: whether both the rise and the fall are beyond chance, for all pairs of places at
-            once.
+        shown: whether all its changes are beyond chance, for all pairs of places at once.
+        start: place before the dip where it is higher; None if it only rises and falls.
         dip: place before the peak.
         peak: place of the peak.
         end: place after the peak.
+        first: error at the start minus error at the dip: (mean, low, high); NaN without a start.
         rise: error at the peak minus error at the dip: (mean, low, high).
         fall: error at the peak minus error at the end: (mean, low, high).
     """
 
     shown: bool
+    start: int | None
     dip: int
     peak: int
     end: int
+    first: tuple[float, float, float]
     rise: tuple[float, float, float]
     fall: tuple[float, float, float]
 
@@ -101,18 +105,19 @@ def random_features_risk(
 def second_descent(
     errors: Float[Host, "seeds places"], level: float | int = 0.95
 ) -> SecondDescent | None:
-    """Look for a peak between two lower places, and say whether it is more than chance.
+    """Look for a fall, a rise and another fall, and say whether they are more than chance.
 
-    Student's intervals of paired differences over seeds, for all pairs of places at once
-    (Bonferroni), since the peak is sought in the same numbers.
+    Where the error does not fall before it rises, a rise and a fall are looked for. Student's
+    intervals of paired differences over seeds, for all pairs of places at once (Bonferroni), since
+    the places are sought in the same numbers.
 
     Args:
         errors: of every seed along the axis.
         level: of all intervals together.
 
     Returns:
-        The peak whose smaller side is most certain; None if there are fewer than three places or
-        no place has lower means on both sides.
+        The places whose least certain change is most certain; None if there are fewer than three
+        places or no place has lower means on both sides.
 
     Raises:
         InvalidInputError: fewer than two seeds, errors that are not finite.
@@ -121,8 +126,8 @@ def second_descent(
         >>> rng = np.random.default_rng(0)
         >>> errors = np.array([0.5, 0.2, 0.6, 0.1]) + rng.normal(0, 0.01, (8, 4))
         >>> found = second_descent(errors)
-        >>> found.shown, found.dip, found.peak, found.end
-        (True, 1, 2, 3)
+        >>> found.shown, found.start, found.dip, found.peak, found.end
+        (True, 0, 1, 2, 3)
     """
     errors = np.asarray(errors, np.float64)
     seeds, places = errors.shape
@@ -138,20 +143,24 @@ def second_descent(
     chance = (1 - level) / (places * (places - 1) / 2)
     half = stats.t.ppf(1 - chance / 2, seeds - 1) * apart.std(axis=0, ddof=1) / np.sqrt(seeds)
     low = mean - half
-    best = None
-    for peak in range(1, places - 1):
-        dip = int(low[peak, :peak].argmax())
-        end = peak + 1 + int(low[peak, peak + 1 :].argmax())
-        if mean[peak, dip] <= 0 or mean[peak, end] <= 0:
-            continue
-        score = min(low[peak, dip], low[peak, end])
-        if best is None or score > best[0]:
-            best = (score, dip, peak, end)
-    if best is None:
-        return None
-    score, dip, peak, end = best
-    rise, fall = (
-        (float(mean[at]), float(low[at]), float(mean[at] + half[at]))
-        for at in ((peak, dip), (peak, end))
+    certain = np.where(mean > 0, low, -np.inf)  # of means that are not above there is nothing
+
+    def best(walks: Iterable[Any]) -> tuple[float, Any]:
+        """Return the walk down and up whose least certain step is most certain."""
+        scored = [(min(float(certain[step]) for step in steps), steps) for steps in walks]
+        return max(scored, default=(-np.inf, ()), key=lambda one: one[0])
+
+    peaks = range(1, places - 1)
+    after = {p: p + 1 + int(certain[p, p + 1 :].argmax()) for p in peaks}
+    twice = best(
+        ((s, d), (p, d), (p, after[p])) for p in peaks for d in range(1, p) for s in range(d)
     )
-    return SecondDescent(bool(score > 0), dip, peak, end, rise, fall)
+    once = best(((p, d), (p, after[p])) for p in peaks for d in range(p))
+    if once[0] == -np.inf:
+        return None
+    told = twice[0] > 0 or (once[0] <= 0 and twice[0] > -np.inf)
+    score, steps = twice if told else once
+    changes = [(float(mean[at]), float(low[at]), float(mean[at] + half[at])) for at in steps]
+    (peak, dip), (_, end) = steps[-2:]
+    start, first = (steps[0][0], changes[0]) if told else (None, (np.nan, np.nan, np.nan))
+    return SecondDescent(bool(score > 0), start, dip, peak, end, first, *changes[-2:])

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from genjax.errors import InvalidInputError
 from genjax.statistics.resampled_tests import jackknife_interval
@@ -41,12 +41,14 @@ class FittedLaw(NamedTuple):
         exponent: alpha.
         offset: c; no interval where it was not fitted.
         left_out: exponent and offset without each seed, `[seeds, 2]`.
+        seeds: which rows of the errors these are, the others are not finite.
     """
 
     law: PowerLaw
     exponent: Interval
     offset: Interval
     left_out: Float[Host, "seeds 2"]
+    seeds: Int[Host, " seeds"]
 
 
 _EDGE = 1e-3
@@ -180,6 +182,7 @@ def fit(
         >>> round(found.exponent.value, 6), found.exponent.low <= 0.5 <= found.exponent.high
         (0.5, True)
     """
+    seeds = np.flatnonzero(np.isfinite(np.asarray(errors, np.float64)).all(axis=1))
     errors = _finite(errors)
     law = fit_means(sizes, errors.mean(axis=0), offset=offset)
     each = _means_without_each(sizes, errors, law, offset)
@@ -195,6 +198,7 @@ def fit(
         Interval(law.exponent, float(low[0]), float(high[0])),
         Interval(law.offset, *offset_ends),
         left_out,
+        seeds,
     )
 
 

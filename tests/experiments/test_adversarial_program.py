@@ -26,9 +26,10 @@ def test_errors_under_attack_are_told_and_drawn(folder):
         in (path / "report.html").read_text()
     )
     errors = pd.read_csv(path / "errors.csv")
-    assert len(errors) == 2 * 2 * 2 * 2
+    assert len(errors) == 2 * 2 * 3 * 2
     wide = errors.pivot(index=["radius", "seed", "epsilon"], columns="attack", values="error")
     assert (wide["pgd"] >= wide["fgsm"]).all()
+    assert (wide["strongest"] >= wide[["fgsm", "pgd"]].max(axis=1)).all()
     none = wide.xs(0.0, level="epsilon")
     np.testing.assert_array_equal(none["pgd"], none["fgsm"])
     assert (pd.read_csv(path / "attacks.csv")["weaker on images"] == 0).all()
@@ -37,10 +38,10 @@ def test_errors_under_attack_are_told_and_drawn(folder):
 def test_changes_are_paired_by_seed(folder):
     path, _ = folder
     errors, changes = (pd.read_csv(path / f"{name}.csv") for name in ("errors", "changes"))
-    own = errors[(errors["attack"] == "pgd") & (errors["epsilon"] == 0.1)]
+    own = errors[(errors["attack"] == "strongest") & (errors["epsilon"] == 0.1)]
     wide = own.pivot(index="seed", columns="radius", values="error")
     test = scipy.stats.ttest_rel(wide[0.1], wide[0.0])
-    (row,) = changes[changes["images"] == "pgd 0.1"].to_dict("records")
+    (row,) = changes[changes["images"] == "strongest 0.1"].to_dict("records")
     np.testing.assert_allclose(
         [row["value"], row["low"], row["high"]],
         [(wide[0.1] - wide[0.0]).mean(), *test.confidence_interval(0.95)],

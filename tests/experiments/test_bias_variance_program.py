@@ -89,11 +89,14 @@ def tables():
                 (2, 8, -0.3, 0.2), (2, 32, -0.4, 0.1), (32, 2, 0.4, -0.1), (32, 8, 0.1, 0.1),
             ):  # fmt: skip
                 for part, v in (("bias", bias), ("variance", variance)):
-                    changes.append(("width", start, end, loss, part, v, v - doubt, v + doubt))
+                    ends = (v - doubt, v + doubt)
+                    changes.append(("width", start, end, loss, part, v, *ends, *ends))
         columns = ["loss", "part", "value", "low", "high"]
         return {
             "parts": pd.DataFrame(parts, columns=["width", "n", *columns]),
-            "changes": pd.DataFrame(changes, columns=["axis", "from", "to", *columns]),
+            "changes": pd.DataFrame(
+                changes, columns=["axis", "from", "to", *columns, "all_low", "all_high"]
+            ),
             "networks": pd.DataFrame({"left out": [0]}),
         }
 
@@ -131,3 +134,33 @@ def test_diverged_networks_take_their_sample_out_everywhere():
     assert report.conclusions(nothing) == [
         "Too many networks diverged: nothing can be said of bias and variance."
     ]
+
+
+def test_few_networks_do_not_bias_the_parts_of_the_cross_entropy():
+    from experiments import resampling
+    from genjax.metrics import decomposition
+
+    rng = np.random.default_rng(0)
+    centre = rng.normal(size=(40, 4))
+    labels = np.arange(40) % 4
+
+    def drawn(networks):
+        return centre + 1.5 * rng.normal(size=(networks, 40, 4))
+
+    known = np.eye(4)[labels]
+    exact = [part.mean() for part in decomposition.cross_entropy(drawn(20_000), known)]
+    config = types.SimpleNamespace(widths=(2, 4), sizes=(50,), label_noise=0.0, level=0.95)
+    test = types.SimpleNamespace(labels=labels, num_classes=4)
+    found, plain = [], []
+    for _ in range(60):
+        logits = drawn(8)
+        rows = resampling.tables(
+            config, test, np.stack([logits, logits])[:, None], np.ones((2, 1, 8), bool)
+        )["parts"]
+        own = rows[(rows["loss"] == "cross-entropy") & (rows["width"] == 2)].set_index("part")
+        found.append(own.loc[["loss", "noise", "bias", "variance"], "value"].to_numpy())
+        plain.append([part.mean() for part in decomposition.cross_entropy(logits, known)])
+    found, plain = np.mean(found, axis=0), np.mean(plain, axis=0)
+    np.testing.assert_allclose(found[0], found[1:].sum(), atol=1e-12)
+    for part in (2, 3):  # bias and variance
+        assert abs(found[part] - exact[part]) < 0.3 * abs(plain[part] - exact[part])

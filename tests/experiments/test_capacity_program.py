@@ -126,7 +126,7 @@ def test_sentences_follow_the_numbers():
     base = {"seeds": 4, "train_error": 0.0, "train_error_low": 0.0, "train_error_high": 0.0}
 
     def row(share, images, reached, times, test):
-        own = {"random_labels": share, "images": images, "reached": reached, **base}
+        own = {"random_labels": share, "images": images, "reached": reached, "diverged": 0, **base}
         for name, value in (("steps", 100 * times), ("times", times), ("to_random", times / 4),
                             ("test_error", test)):  # fmt: skip
             own |= {name: value, f"{name}_low": value * 0.9, f"{name}_high": value * 1.1}
@@ -148,9 +148,10 @@ def test_sentences_follow_the_numbers():
     assert said[3].endswith("while all 8 networks fit their labels: the training error does not "
                             "tell them apart.")  # fmt: skip
     assert "in 2 of 4 settings; it could say something for 2 units at 50 and 2 units" in said[5]
-    fits[1]["reached"] = 0
+    fits[1] |= {"reached": 0, "diverged": 2}
     lost = report.conclusions({"fits": pd.DataFrame(fits), "rademacher": signs})
     assert lost[0].startswith("Random labels are not fitted by any of 4 networks")
+    assert "2 networks diverged and are left out." in lost
 
 
 def test_what_diverged_is_no_number():

@@ -141,6 +141,7 @@ def _tables(delay):
     names = ("sharpness", "margin_information", "error_information")
     others = [found.assign(quantity=q, seeds=0) for q in names]
     return {
+        "accuracies": pd.DataFrame({"step": [50, 900]}),
         "delays": pd.DataFrame(rows, columns=columns),
         "measures": pd.concat([found, *others], ignore_index=True),
     }
@@ -153,5 +154,8 @@ def test_sentences_follow_the_numbers():
     assert "sharpness" not in said[1]
     unsure = report.conclusions(_tables((0.0, 0.0, 550.0)), 0.99)
     assert unsure[0].endswith("that generalization is delayed cannot be told.")
+    none = _tables((np.inf, np.inf, np.inf))
+    none["delays"].loc[1, "reached"] = 0
+    assert report.conclusions(none, 0.99)[0].endswith("none 99% test accuracy within 900 steps.")
     most = report.conclusions(_tables((np.inf, 350.0, np.inf)), 0.99)
     assert most[0].endswith("cannot be told, since most have not generalized.")

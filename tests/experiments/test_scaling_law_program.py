@@ -25,7 +25,7 @@ def folder(run, tmp_path_factory):
 
 def test_laws_are_fitted_to_small_sizes_and_tested_on_the_largest(folder):
     path, out = folder
-    assert "the error falls with training examples as N^-alpha, alpha =" in out
+    assert "with training examples: as N^-alpha, alpha =" in out
     networks = pd.read_csv(path / "networks.csv")
     assert len(networks) == 2 * (2 * 4 * 3 + 4 * 3)  # measures, (rates, sizes, seeds), widths
     own = networks[(networks.axis == "examples") & (networks.noise == 0)]
@@ -116,7 +116,7 @@ def test_sentences_follow_the_numbers(tables):
         assert row["high"] - row["low"] < 0.1
     assert "inside the range of 0.07 to 0.35" in said
     assert "right as far as can be told" in said
-    assert "with units of a layer as N^-alpha, alpha = 0.5" in said
+    assert "the error falls with units of a layer: as N^-alpha, alpha = 0.5" in said
     assert "Wrong labels of a share of 0.3 lower alpha" in said
     # With an offset, a power alone predicts too little of the error at larger sizes.
     tested = tables["extrapolation"]

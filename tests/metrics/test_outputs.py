@@ -6,7 +6,7 @@ import pytest
 
 from genjax import data, errors, models
 from genjax.metrics import outputs
-from genjax.training import TrainingConfig
+from genjax.training import TrainingConfig, segment
 from genjax.training.resamples import Own, train_resamples
 
 
@@ -34,6 +34,16 @@ def test_a_stack_is_a_loop(trained, monkeypatch):
         np.testing.assert_allclose(
             apart[k], group.network.apply(params, digits.images[own[k]]), atol=1e-6
         )
+
+
+def test_a_diverged_network_has_no_error_though_its_logits_are_finite(trained):
+    digits, group = trained
+    status = np.array([segment.EXHAUSTED, segment.DIVERGED, segment.EXHAUSTED])
+    found = outputs.group_errors(group._replace(status=status), digits)
+    params = group.network_params(0)
+    wrong = np.argmax(group.network.apply(params, digits.images), axis=-1) != digits.labels
+    assert found[0] == pytest.approx(wrong.mean())
+    assert np.isnan(found).tolist() == [False, True, False]
 
 
 def test_what_does_not_fit_is_refused(trained):

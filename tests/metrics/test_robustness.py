@@ -14,6 +14,7 @@ from genjax.training import TrainingConfig
 from genjax.training.resamples import Own, train_resamples
 
 KEY = jax.random.key(3)
+SLOW = ("pgd", "auto_pgd", "auto_pgd_ratio")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_attacks_stay_in_the_box_and_in_the_range(trained, attacked):
 
 def test_pgd_is_never_weaker_than_fgsm(attacked):
     gained = 0
-    for name, epsilon in itertools.product(("pgd", "auto_pgd"), (0.0, 0.03, 0.1, 0.3)):
+    for name, epsilon in itertools.product(SLOW, (0.0, 0.03, 0.1, 0.3)):
         fast, slow = attacked["fgsm", epsilon], attacked[name, epsilon]
         assert not np.any(fast.wrong & ~slow.wrong)
         same = np.asarray(fast.wrong == slow.wrong)
@@ -72,7 +73,12 @@ def test_what_is_said_of_the_images_is_true_of_them(trained, attacked):
     np.testing.assert_allclose(found.losses, exact, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(robustness.ATTACKS))
+def test_the_ratio_needs_three_classes():
+    with pytest.raises(InvalidInputError, match="logits: found 2 classes"):
+        robustness.logits_ratio(jnp.zeros(2), 0)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "auto_pgd"])
 def test_of_a_linear_network_every_attack_finds_the_worst(name):
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(12, 2)).astype(np.float32)
@@ -159,3 +165,33 @@ def test_what_cannot_be_attacked_is_refused(trained):
         with pytest.raises(InvalidInputError) as caught:
             robustness.adversarial_errors(group, **asked)
         assert sentence in str(caught.value)
+
+
+def test_the_ratio_is_what_its_formula_says_and_minds_no_scale():
+    logits = np.random.default_rng(0).normal(size=(20, 5))
+    for row, label in zip(logits, np.arange(20) % 5, strict=True):
+        ordered = np.sort(row)[::-1]
+        others = np.delete(row, label).max()
+        expected = -(row[label] - others) / (ordered[0] - ordered[2])
+        for scale in (1.0, 1e4):
+            found = robustness.logits_ratio(jnp.asarray(scale * row, jnp.float32), label)
+            assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_only_the_ratio_is_climbed_where_the_network_is_too_sure(trained):
+    group, images, labels = trained
+    params = group.network_params(0)
+
+    def sure(params, images):
+        return 1e5 * group.network.apply(params, images)
+
+    errors = {}
+    for name in SLOW:
+        attack = robustness.ATTACKS[name]
+        found = jax.jit(lambda e, a=attack: a(sure, params, images, labels, e, KEY, steps=10))(0.1)
+        plain = jax.jit(
+            lambda e, a=attack: a(group.network.apply, params, images, labels, e, KEY, steps=10)
+        )(0.1)
+        errors[name] = float(found.wrong.mean()), float(plain.wrong.mean())
+    assert errors["auto_pgd"][0] < 0.8 * errors["auto_pgd"][1]
+    assert errors["auto_pgd_ratio"][0] == pytest.approx(errors["auto_pgd_ratio"][1], abs=0.02)

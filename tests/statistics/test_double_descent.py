@@ -58,11 +58,27 @@ def test_second_descent_has_students_intervals_for_all_pairs():
     errors = np.array([0.4, 0.2, 0.5, 0.3, 0.1]) + rng.normal(0, 0.02, (6, 5))
     found = second_descent(errors, 0.9)
     assert found is not None
-    assert (found.shown, found.dip, found.peak, found.end) == (True, 1, 2, 4)
+    assert (found.shown, found.start, found.dip, found.peak, found.end) == (True, 0, 1, 2, 4)
     expected = scipy.stats.ttest_rel(errors[:, 2], errors[:, 1]).confidence_interval(1 - 0.1 / 10)
     np.testing.assert_allclose(found.rise[1:], expected, rtol=1e-10)
     expected = scipy.stats.ttest_rel(errors[:, 2], errors[:, 4]).confidence_interval(1 - 0.1 / 10)
     np.testing.assert_allclose(found.fall[1:], expected, rtol=1e-10)
+    expected = scipy.stats.ttest_rel(errors[:, 0], errors[:, 1]).confidence_interval(1 - 0.1 / 10)
+    np.testing.assert_allclose(found.first[1:], expected, rtol=1e-10)
+
+
+def test_an_error_that_only_rises_and_falls_does_not_fall_twice():
+    rng = np.random.default_rng(1)
+    errors = np.array([0.2, 0.5, 0.1]) + rng.normal(0, 0.02, (6, 3))
+    found = second_descent(errors)
+    assert found is not None
+    assert (found.shown, found.start, found.dip, found.peak, found.end) == (True, None, 0, 1, 2)
+    assert np.isnan(found.first).all()
+    # A first fall that is not certain is not taken for one.
+    errors = np.array([0.201, 0.2, 0.5, 0.1]) + rng.normal(0, 0.02, (6, 4))
+    found = second_descent(errors)
+    assert found is not None
+    assert (found.shown, found.start, found.peak) == (True, None, 2)
 
 
 def test_chance_makes_no_second_descent():

@@ -43,6 +43,7 @@ class Task(NamedTuple):
         classes: C.
         settings: the numbers.
         weights: bootstrap counts of the examples, `[draws, N]`.
+        shared: what one family has computed that another one needs as well, by name.
     """
 
     points: np.ndarray
@@ -50,6 +51,7 @@ class Task(NamedTuple):
     classes: int
     settings: Settings
     weights: np.ndarray
+    shared: dict[str, Any]
 
     @property
     def largest_share(self) -> float:

@@ -80,6 +80,7 @@ def _neighbours(task: Task, wanted: list[str]) -> list[Measured]:
         vote,
     )
     ranking = neighbour_scores.ranked(task.points, task.labels, k_max=min(longest, count - 1))
+    task.shared["neighbours"] = ranking.indices
     floor = neighbour_scores.purity_chance(task.labels)
     null, close = None, None
     if settings.permutations:

@@ -79,7 +79,7 @@ def measure(
     weights = np.empty((0, len(codes)), np.int64)
     if settings.draws:
         weights = neighbour_draws.bootstrap_weights(settings.draws, len(codes), seed=settings.seed)
-    task = Task(points, codes, len(found), settings, weights)
+    task = Task(points, codes, len(found), settings, weights, {})
     by_family: dict[str, dict[str, Measured]] = {}
     for family in dict.fromkeys(score.family for score in chosen):
         wanted = [score.name for score in chosen if score.family == family]
@@ -99,12 +99,18 @@ def _family(task: Task, family: str, wanted: list[str]) -> dict[str, Measured]:
     elif family == "mixture" and len(task.labels) < 10 * task.classes:
         rows = []  # its components are five per class
     else:
-        rows = _left_out(task, _PLAIN[family], wanted, family in _OF_PAIRS)
+        whole = None
+        if family == "dimension":  # neighbours take longest, and may be known already
+            near = task.shared.get("neighbours")
+            whole = {"two_nn": dimension.two_nn(task.points, neighbours=near).likelihood}
+        rows = _left_out(task, _PLAIN[family], wanted, family in _OF_PAIRS, whole)
     return {row.metric: row for row in rows}
 
 
-def _left_out(task: Task, scores: Plain, wanted: list[str], pairs: bool) -> list[Measured]:
-    """Return scores with the interval of the grouped jackknife.
+def _left_out(
+    task: Task, scores: Plain, wanted: list[str], pairs: bool, whole: dict[str, float] | None
+) -> list[Measured]:
+    """Return scores with the interval of the grouped jackknife; `whole` are theirs where known.
 
     Groups of examples are left out one by one; the standard error is `sqrt((G - 1) / G sum_g
     (value_g - mean)^2)`, the interval Student's with G - 1 degrees of freedom.
@@ -114,7 +120,7 @@ def _left_out(task: Task, scores: Plain, wanted: list[str], pairs: bool) -> list
         found = scores(points, labels, task.classes, wanted)
         return {name: float(value) for name, value in found.items()}
 
-    values = compute(task.points, task.labels)
+    values = compute(task.points, task.labels) if whole is None else whole
     count, groups = len(task.labels), task.settings.groups
     many = pairs and count**2 > _PAIRS
     if groups < 2 or many or np.bincount(task.labels).min() < 2 * groups:

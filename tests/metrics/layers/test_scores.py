@@ -167,3 +167,10 @@ def test_refusals_name_the_argument(call, words):
     points, labels = blobs(count=10)
     with pytest.raises(errors.InvalidInputError, match=words):
         call(points, labels)
+
+
+def test_the_dimension_is_the_same_whether_neighbours_are_known_or_not():
+    points, labels = blobs()
+    alone = by_name(layers.measure(points, labels, ["two_nn"], NOTHING))["two_nn"].value
+    beside = by_name(layers.measure(points, labels, ["purity_1", "two_nn"], NOTHING))
+    assert alone == beside["two_nn"].value > 0
