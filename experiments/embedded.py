@@ -192,8 +192,9 @@ def _rows(points, stored, asked: _Asked, layer: str, readout: str, how: str):
         if examples == "seen" and FLAGS.seen_clusters:
             settings = dataclasses.replace(settings, clusters=FLAGS.seen_clusters)
         found = layers.measure(
-            points[kept], stored.labels[kept], asked.metrics, settings, keep_constant=asked.paper
-        )
+            points[kept], stored.labels[kept], asked.metrics, settings, keep_constant=asked.paper,
+            base_mean=points[stored.seen].mean(axis=0) if examples == "unseen" else None,
+        )  # fmt: skip
         yield from (_row(one, layer, readout, how, examples) for one in found)
     if stored.seen is not None and not embeddings.flags(points).constant:
         found = layers.measure_joint(points, stored.labels, stored.seen, asked.settings)

@@ -153,14 +153,17 @@ def _measure(config: Any, split: Split, network: _Network, place: int) -> dict[s
         ]
 
     trained = {"source": "trained", "normalisation": "raw"}
+    seen = layers_of(params, split.seen.images)
+    centres = {(layer, readout): points.mean(axis=0) for layer, readout, _, points in seen}
     for layer, readout, depth, points in layers_of(params, split.unseen.images):
-        found = measure(points, labels, config.scores.names, settings)
+        centre = centres[layer, readout]
+        found = measure(points, labels, config.scores.names, settings, base_mean=centre)
         add("rows", layer, depth, found, readout=readout, on="unseen", **trained)
         add("rows", layer, depth, measure(points, labels, ("label_free",), plain),
             readout=readout, on="unseen_without_labels", **trained)  # fmt: skip
         tables["draws"].append(_drawn(found, layer, depth))
         tables["halves"].append(_halved(config, split, points, layer, depth))
-    for layer, readout, depth, points in layers_of(params, split.seen.images):
+    for layer, readout, depth, points in seen:
         found = measure(points, split.seen.labels, config.scores.selectors, plain)
         add("rows", layer, depth, found, readout=readout, on="seen", **trained)
     first = jax.tree.map(lambda leaf: leaf[index], group.init_params)

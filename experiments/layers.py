@@ -121,12 +121,13 @@ def tell(sentences, found: answering.Answers, written) -> None:
 def _planes(population, split, found: answering.Answers, seed: int):
     """Return first, best and last layer of the model with the best score, in two dimensions."""
     own = answering.of(found.models, metric=layers_page.SHOWN)
-    name = own.loc[own["score"].idxmax(), "model"]
+    shown = own.loc[own["score"].idxmax()]
+    name = shown["model"]
     group = next(g for g in population.groups if g.network.name == name)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(split.unseen.labels))[:POINTS])
     images, labels = split.unseen.images[chosen], split.unseen.labels[chosen]
     layers = list(extract(group.network, group.network_params(0), images).items())
-    best = found.best[layers_page.SHOWN, name].best
+    best = round(shown["best_place"] * (len(layers) - 1))
     pictures = {}
     end = len(layers) - 1
     for place in dict.fromkeys((0, best, end)):

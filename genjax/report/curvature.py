@@ -67,8 +67,8 @@ def compare(
         measures: names of those to compare; None: all.
 
     Returns:
-        Rows `optimizer`, `quantity`, `kind` ("ratio" or "difference"), `value`, `low`, `high` and
-        `pairs` of seeds.
+        Rows `optimizer`, `quantity`, `kind` ("ratio" or "difference"), `value`, `low`, `high`,
+        `all_low` and `all_high` (for all rows at once) and `pairs` of seeds.
 
     Example:
         >>> rows = pd.DataFrame({"hp.optimizer": ["momentum"] * 2 + ["sam"] * 2, "seed": [0, 1] * 2,
@@ -89,10 +89,16 @@ def compare(
             kind = "difference" if column.startswith("metric.") else "ratio"
             if len(pair) < 2 or (kind == "ratio" and not (pair > 0).all()):
                 continue
-            shown = _interval(pair, kind, level)
-            found.append((name, column.split(".", 1)[1], kind, *shown, len(pair)))
-    columns = ["optimizer", "quantity", "kind", "value", "low", "high", "pairs"]
-    return pd.DataFrame(found, columns=columns)
+            found.append((name, column.split(".", 1)[1], kind, pair))
+    # For all comparisons at once (Bonferroni): measures are counted by them.
+    together = 1 - (1 - level) / max(len(found), 1)
+    rows_ = [
+        (name, quantity, kind, *_interval(pair, kind, level),
+         *_interval(pair, kind, together)[1:], len(pair))
+        for name, quantity, kind, pair in found
+    ]  # fmt: skip
+    columns = ["optimizer", "quantity", "kind", "value", "low", "high", "all_low", "all_high"]
+    return pd.DataFrame(rows_, columns=[*columns, "pairs"])
 
 
 def _columns(rows: pd.DataFrame, measures: Sequence[str] | None) -> list[str]:
@@ -112,6 +118,9 @@ def best_rate(rates: Any, accuracies: Any) -> Any:
 
 
 def _at_best_rate(rows: pd.DataFrame) -> pd.DataFrame:
+    # Rates at which some networks did not converge are not in the running: few seeds may be lucky.
+    counts = rows.groupby("hp.learning_rate")["seed"].transform("size")
+    rows = pd.DataFrame(rows[counts == counts.max()])
     rates = rows["hp.learning_rate"].to_numpy()
     best = best_rate(rates, rows["metric.validation_accuracy"].to_numpy())
     return pd.DataFrame(rows[rates == best]).set_index("seed")
@@ -121,8 +130,7 @@ def _interval(pair: np.ndarray, kind: str, level: float) -> tuple[float, float, 
     values = np.log(pair[:, 0] / pair[:, 1]) if kind == "ratio" else pair[:, 0] - pair[:, 1]
     back = np.exp if kind == "ratio" else np.asarray
     if np.ptp(values) == 0:  # the same for every seed: no spread to make an interval of
-        same = float(back(values[0]))
-        return same, same, same
+        return float(back(values[0])), np.nan, np.nan
     ends = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(level)
     return float(back(values.mean())), float(back(ends.low)), float(back(ends.high))
 
@@ -150,6 +158,11 @@ def _error_sentence(name: Any, own: pd.DataFrame) -> str:
         return ""
     row = errors.iloc[0]
     sure = "excludes" if row["low"] > 0 or row["high"] < 0 else "includes"
+    if np.isnan(row["low"]):
+        return (
+            f"The test error of {name} minus that of {BASE}, each at its best learning rate, is "
+            f"{row['value']:.3f} for each of {row['pairs']} seeds, which leaves no interval."
+        )
     return (
         f"The test error of {name} minus that of {BASE}, each at its best learning rate, is "
         f"{bracket(row['value'], row['low'], row['high'])} over {row['pairs']} seeds; the interval "
@@ -161,8 +174,8 @@ def _sharpness_sentence(name: Any, own: pd.DataFrame) -> str:
     ratios = own[own["kind"] == "ratio"]
     if not len(ratios):
         return ""
-    flatter = ratios[ratios["high"] < 1]["quantity"].tolist()
-    sharper = ratios[ratios["low"] > 1]["quantity"].tolist()
+    flatter = ratios[ratios["all_high"] < 1]["quantity"].tolist()
+    sharper = ratios[ratios["all_low"] > 1]["quantity"].tolist()
     open_ = len(ratios) - len(flatter) - len(sharper)
     parts = [
         f"{word} by {len(names)} ({join(names, most=4)})"
@@ -170,7 +183,10 @@ def _sharpness_sentence(name: Any, own: pd.DataFrame) -> str:
         if names
     ]
     parts += [f"not told apart by {open_}"] if open_ else []
-    return f"Of {len(ratios)} measures, {name} has values beside {BASE} that are {join(parts)}."
+    return (
+        f"Of {len(ratios)} measures, {name} has values beside {BASE} that are {join(parts)} "
+        "(intervals for all comparisons at once; at the best learning rate of each)."
+    )
 
 
 def _path_sentences(paths: Mapping[str, ModeConnectivity]) -> list[str]:

@@ -21,6 +21,8 @@ _SCORES = {score.name: score for score in SCORES}
 def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, float]]:
     """Return, per set of examples and metric, the best layer and its score with the interval.
 
+    Where layers are read in several ways, the reading that is best is named with it.
+
     Args:
         table: as `layers.csv`.
 
@@ -38,9 +40,11 @@ def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, 
         score = _SCORES.get(metric)
         good = own["value"] if score is None else score.goodness(own["value"])
         row = own.loc[(-good if metric.startswith("fpr95") else good).idxmax()]
+        several = [c for c in ("readout", "normalisation") if c in own and own[c].nunique() > 1]
+        named = ", ".join(str(row[c]) for c in ("layer", *several))
         found.append(
             (
-                str(examples), str(metric), str(row["layer"]), float(row["value"]),
+                str(examples), str(metric), named, float(row["value"]),
                 float(row["low"]), float(row["high"]),
             )
         )  # fmt: skip
@@ -81,7 +85,10 @@ def write(output: OutputFolder, table: pd.DataFrame, card: Mapping[str, Any]) ->
     shown: Any = table.merge(first)
     metrics = list(dict.fromkeys(shown["metric"]))[:MOST_PANELS]
     shown = shown[shown["metric"].isin(metrics)]
-    caption = "Scores of every layer; lines are intervals over examples."
+    caption = (
+        "Scores of every layer; lines are intervals over examples, of few-shot scores over draws "
+        "of training examples."
+    )
     drawn = layouts.draw(output, "layers", figures_layers.layers, shown, caption=caption)
     rows = [
         (

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from genjax.metrics.layers import catalogue, model_ranks, selection
-from genjax.metrics.layers.selection import BestLayer, Estimate, Nested, Picked
+from genjax.metrics.layers.selection import Estimate, Nested, Picked
+from genjax.statistics import chance
 from genjax.training import segment
 
 JUDGED = ("nmi", "corrected_purity", "r_precision", "ridge_probe")
@@ -19,6 +21,9 @@ HALVED = ("nmi", "r_precision", "ridge_probe")
 """Of these, on halves of the unseen classes: purity at a fixed k means another thing there."""
 CHEAP = ("nmi", "r_precision", "nearest_class_mean")
 """Scores by which readouts are compared."""
+EXTREME = ("token0", "pca_whitened")
+"""Readouts that move scores most: one place of many, and all directions made equally long."""
+_KINDS = ("readouts", "plain_readouts", "normalisations", "layers")
 
 
 DIVERGED = segment.STATUS_NAMES[segment.DIVERGED]
@@ -38,6 +43,17 @@ class Tables(NamedTuple):
     halves: pd.DataFrame
 
 
+class PlacedBest(NamedTuple):
+    """`BestLayer`, and where its layers lie: first ones may be missing, having no value."""
+
+    probability: np.ndarray
+    mean: np.ndarray
+    best: int
+    beyond_last: Estimate
+    last_is_best: float
+    places: np.ndarray
+
+
 class Answers(NamedTuple):
     """What the tables say, by metric where there are several.
 
@@ -47,6 +63,10 @@ class Answers(NamedTuple):
     Attributes:
         best: (metric, model) -> which layer is best.
         nested: metric -> what choosing on half of the unseen classes gains over the last layer.
+        by_model: the same for every metric and model, with p-values over splits, Holm over all.
+        alike_best: as `best`, all layers of a network read alike: without last layers of which
+            more is read (the whole map, the class token) than of those before.
+        alike_nested: as `nested`, read alike.
         models: one row per metric and model: accuracy and the score of its best layer.
         agreement: metric -> how accuracy and score agree over models; None for fewer than four.
         readouts: one row per metric: ranges over readouts, normalisations and layers.
@@ -56,8 +76,11 @@ class Answers(NamedTuple):
         diverged: networks that were left out because their training diverged.
     """
 
-    best: dict[tuple[str, str], BestLayer]
+    best: dict[tuple[str, str], PlacedBest]
     nested: dict[str, Nested]
+    by_model: pd.DataFrame
+    alike_best: dict[tuple[str, str], PlacedBest]
+    alike_nested: dict[str, Nested]
     models: pd.DataFrame
     agreement: dict[str, dict[str, Any] | None]
     readouts: pd.DataFrame
@@ -109,9 +132,13 @@ def answers(tables: Tables, *, level: float = 0.95, seed: int = 0) -> Answers:
         else None
         for metric, own in groups(models, "metric")
     }
+    gains, alike_gains = _gains(halves, level), _gains(read_alike(halves, unseen), level)
     return Answers(
         _best(draws, level, seed),
-        {metric: _nested(own, level) for metric, own in groups(halves, "metric")},
+        _nested(gains, level),
+        _by_model(gains, level),
+        _best(read_alike(draws, unseen), level, seed),
+        _nested(alike_gains, level),
         models,
         {str(metric): found for metric, found in agreement.items()},
         _readouts(of(rows, on="readouts", source="trained")),
@@ -123,6 +150,29 @@ def answers(tables: Tables, *, level: float = 0.95, seed: int = 0) -> Answers:
 
 def _alive(table: Any) -> Any:
     return table[table["status"] != DIVERGED]
+
+
+def alive(tables: Tables) -> Tables:
+    """Return the tables without networks that diverged, whose numbers mean nothing."""
+    return Tables(*(_alive(table) for table in tables))
+
+
+def read_alike(table: Any, unseen: Any) -> Any:
+    """Return the rows without layers that are read otherwise than most of their network.
+
+    Blocks with places are read by their mean, features as they are: the whole map of some networks,
+    the class token of others. Where they are the last layer, depth and readout change together.
+
+    Args:
+        table: rows with `model` and `layer`.
+        unseen: rows that know the `readout` of every layer.
+    """
+    known = unseen.drop_duplicates(["model", "layer"])
+    with_places = set(of(known, readout="mean")["model"])
+    other = known[known["model"].isin(with_places) & (known["readout"] != "mean")]
+    dropped = set(zip(other["model"], other["layer"], strict=True))
+    kept = [pair not in dropped for pair in zip(table["model"], table["layer"], strict=True)]
+    return table[np.array(kept, bool)]
 
 
 def complete(cube: Any) -> Any:
@@ -138,32 +188,38 @@ def complete(cube: Any) -> Any:
     return cube.dropna(axis=1, how="all").dropna(axis=0, how="any")
 
 
-def _best(draws: Any, level: float, seed: int) -> dict[tuple[str, str], BestLayer]:
+def _best(draws: Any, level: float, seed: int) -> dict[tuple[str, str], PlacedBest]:
     found = {}
     for (metric, model), own in groups(draws, ["metric", "model"]):
         by_draw = own.pivot_table(
             index=["split"], columns=["draw", "place"], values="value", dropna=False
         )
         estimates = complete(by_draw[0])
-        if not estimates.size:
-            continue
+        if not estimates.size or estimates.columns[-1] != by_draw[0].columns[-1]:
+            continue  # without its last layer there is nothing to compare with
         kept = by_draw.loc[estimates.index]
         scores = np.stack(
             [kept[draw][estimates.columns].to_numpy() for draw in range(own["draw"].max() + 1)],
             axis=1,
         )
-        found[str(metric), str(model)] = selection.best_layer(
-            scores, draws=1000, level=level, seed=seed
-        )
+        one = selection.best_layer(scores, draws=1000, level=level, seed=seed)
+        found[str(metric), str(model)] = PlacedBest(*one, estimates.columns.to_numpy(float))
     return found
 
 
-def _nested(halves: Any, level: float) -> Nested:
-    """Choose the layer of every network on one half, judge it on the other, both ways."""
+def _gains(halves: Any, level: float) -> pd.DataFrame:
+    """Choose the layer of every network on one half, judge it on the other, both ways.
+
+    Returns:
+        Rows `metric`, `model`, `split`, `gain`, `ceiling`, `last_chosen`, one per network.
+    """
     rows = []
-    for (_, split, _), own in groups(halves, ["model", "split", "seed"]):
+    for (metric, model, split, _), own in groups(halves, ["metric", "model", "split", "seed"]):
         cube = own.pivot(index=["halving", "side"], columns="place", values="value")
+        last = cube.columns[-1]
         cube = cube.dropna(axis=1, how="all")
+        if not len(cube.columns) or cube.columns[-1] != last:
+            continue
         scores = cube.to_numpy().reshape(-1, 2, cube.shape[1])
         scores = scores[np.isfinite(scores).all(axis=(1, 2))]
         if not scores.size:
@@ -171,13 +227,36 @@ def _nested(halves: Any, level: float) -> Nested:
         choosing = scores.reshape(1, -1, scores.shape[-1])
         judging = scores[:, ::-1].reshape(1, -1, scores.shape[-1])
         one = selection.nested(choosing, judging, level=level)
-        rows.append((split, one.gain.value, one.ceiling.value, one.last_chosen))
-    splits, gains, ceilings, last = np.array(rows).reshape(-1, 4).T
-    return Nested(
-        selection.mean_over_groups(gains, splits, level),
-        selection.mean_over_groups(ceilings, splits, level),
-        float(np.mean(last)) if len(last) else np.nan,
-    )
+        rows.append((metric, model, split, one.gain.value, one.ceiling.value, one.last_chosen))
+    columns = pd.Index(["metric", "model", "split", "gain", "ceiling", "last_chosen"])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _nested(gains: Any, level: float) -> dict[str, Nested]:
+    """Return, by metric, means over networks with intervals over splits."""
+    found = {}
+    for metric, own in groups(gains, "metric"):
+        splits = own["split"].to_numpy()
+        found[str(metric)] = Nested(
+            selection.mean_over_groups(own["gain"].to_numpy(), splits, level),
+            selection.mean_over_groups(own["ceiling"].to_numpy(), splits, level),
+            float(own["last_chosen"].mean()),
+        )
+    return found
+
+
+def _by_model(gains: Any, level: float) -> pd.DataFrame:
+    """Return gains by metric and model over splits; p-values of Student's t, Holm over all."""
+    rows = []
+    for (metric, model), own in groups(gains, ["metric", "model"]):
+        each = own.groupby("split")["gain"].mean().to_numpy()
+        mean = selection.mean_interval(each, level)
+        test: Any = stats.ttest_1samp(each, 0) if len(each) > 1 and np.ptp(each) > 0 else None
+        p = np.nan if test is None else test.pvalue
+        rows.append((metric, model, *mean, p, len(each)))
+    columns = pd.Index(["metric", "model", "gain", "low", "high", "p", "splits"])
+    found = pd.DataFrame(rows, columns=columns)
+    return found.assign(p_adjusted=chance.holm(found["p"].to_numpy()) if len(found) else [])
 
 
 def _models(unseen: Any, level: float) -> pd.DataFrame:
@@ -187,11 +266,12 @@ def _models(unseen: Any, level: float) -> pd.DataFrame:
         if metric not in JUDGED:
             continue
         cube = complete(own.pivot_table(index="split", columns="place", values="value"))
-        if not cube.size:  # no layer has a value
+        if not cube.size or cube.columns[-1] != own["place"].max():  # the last layer has no value
             continue
         best = cube.mean().idxmax()
         score = selection.mean_interval(cube[best].to_numpy(), level)
-        right = own.drop_duplicates(["split", "seed"]).groupby("split")["seen_accuracy"].mean()
+        same = own[own["split"].isin(cube.index)]
+        right = same.drop_duplicates(["split", "seed"]).groupby("split")["seen_accuracy"].mean()
         accuracy = selection.mean_interval(right.to_numpy(), level)
         rows.append(
             {
@@ -208,12 +288,14 @@ def _models(unseen: Any, level: float) -> pd.DataFrame:
 def _readouts(rows: Any) -> pd.DataFrame:
     """Return how far apart scores are over readouts, normalisations and layers, mean per network.
 
-    Of networks that have layers with places. Readouts: those of such a layer, raw. Normalisations:
+    Of networks that have layers with places. Readouts: those of such a layer, raw; plain ones
+    without the top-left place and without whitening, which is no place to read but a rescaling.
+    Normalisations:
     of every layer under its default readout. Layers: under their default readouts, raw.
     """
     found = []
     for metric, own in groups(rows, "metric"):
-        ranges: dict[str, list[float]] = {"readouts": [], "normalisations": [], "layers": []}
+        ranges: dict[str, list[float]] = {kind: [] for kind in _KINDS}
         for _, network in groups(own, ["model", "split", "seed"]):
             if not (network["readout"] == "mean").any():
                 continue
@@ -221,6 +303,8 @@ def _readouts(rows: Any) -> pd.DataFrame:
             for _, layer in groups(of(network, normalisation="raw"), "layer"):
                 if (layer["readout"] == "mean").any():
                     ranges["readouts"].append(_range(layer["value"]))
+                    plain = layer[~layer["readout"].isin(EXTREME)]
+                    ranges["plain_readouts"].append(_range(plain["value"]))
             ranges["normalisations"] += [
                 _range(layer["value"]) for _, layer in groups(default, "layer")
             ]
@@ -230,7 +314,7 @@ def _readouts(rows: Any) -> pd.DataFrame:
             for kind, each in ranges.items()
         }
         found.append({"metric": metric, **means})
-    return pd.DataFrame(found, columns=["metric", "readouts", "normalisations", "layers"])
+    return pd.DataFrame(found, columns=pd.Index(["metric", *_KINDS]))
 
 
 def _under_default(network: Any) -> Any:

@@ -7,160 +7,18 @@ import numpy as np
 import pandas as pd
 
 from genjax.metrics.layers.pruning import Kept
-from genjax.metrics.layers.selection import Estimate, mean_over_groups
+from genjax.metrics.layers.selection import mean_over_groups
 from genjax.report import figures_layers as figures
 from genjax.report import layouts, page
-from genjax.report.layers import CHEAP, JUDGED, Answers, Tables, complete, groups, of
+from genjax.report.layers import CHEAP, JUDGED, Answers, Tables, alive, complete, groups, of
+from genjax.report.layers_words import SHOWN, conclusions
 from genjax.report.page import Section, Table
-from genjax.report.phrases import bracket, count, join
+from genjax.report.phrases import join
 from genjax.report.storage import OutputFolder
-from genjax.statistics import chance
 
 PAGE = "report.html"
-ALPHA = 0.05
 PLACES = 11
 """Places between first and last layer at which curves are averaged."""
-SHOWN = "nmi"
-"""The score that single pictures are of: the paper's first."""
-
-
-def conclusions(found: Answers) -> list[str]:
-    """Say what the tables answer, most important first.
-
-    Args:
-        found: from `genjax.report.layers.answers`.
-    """
-    return [
-        *_finding_on_depth(found),
-        *_finding_on_accuracy(found),
-        *_on_readouts(found),
-        *_on_picking(found),
-        *_on_baselines(found),
-        *_left_out(found),
-    ]
-
-
-def _left_out(found: Answers) -> list[str]:
-    if not found.diverged:
-        return []
-    return [f"{count(found.diverged, 'network')} diverged in training and are left out."]
-
-
-def _estimate(value: Estimate) -> str:
-    return bracket(value.value, value.low, value.high)
-
-
-def _finding_on_depth(found: Answers) -> list[str]:
-    if not found.nested:
-        return []
-    gains = {metric: n.gain for metric, n in found.nested.items()}
-    above = [metric for metric, gain in gains.items() if gain.low > 0]
-    below = [metric for metric, gain in gains.items() if gain.high < 0]
-    verdict = "cannot be told here: choosing a layer on other unseen classes gains nothing surely"
-    if above:
-        verdict = f"holds here, beyond selection, by {join(above)} of {join(list(gains))}"
-    elif below:
-        verdict = (
-            "is not supported here: a layer chosen on other unseen classes does worse than the "
-            f"last one by {join(below)}"
-        )
-    sentences = [f"The finding of Dyballa et al. that deeper is not always better {verdict}."]
-    for metric in JUDGED:
-        own = [best for (m, _), best in found.best.items() if m == metric]
-        if not own:
-            continue
-        last = sum(best.best == len(best.mean) - 1 for best in own)
-        sure = sum(best.last_is_best >= 0.95 for best in own)
-        never = sum(best.last_is_best <= 0.05 for best in own)
-        sentence = (
-            f"By {metric} the last layer has the highest mean in {last} of "
-            f"{count(len(own), 'model')}; it is the best with probability .95 or more in {sure}, "
-            f"with .05 or less in {never}."
-        )
-        if metric in found.nested:
-            nested = found.nested[metric]
-            sentence += (
-                " Choosing the layer on one half of the unseen classes gains "
-                f"{_estimate(nested.gain)} over the last layer on the other half, where the layer "
-                f"best there gains {_estimate(nested.ceiling)}."
-            )
-        sentences.append(sentence)
-    return sentences
-
-
-def _finding_on_accuracy(found: Answers) -> list[str]:
-    known = {m: a for m, a in found.agreement.items() if a is not None}
-    if not known:
-        return ["Fewer than four models: whether accuracy predicts generalization stays open."]
-    parts = [
-        f"{metric} {_estimate(a['spearman'])} (p = {a['p_spearman']:.2g}, {a['models']:.0f} models)"
-        for metric, a in known.items()
-    ]
-    adjusted = chance.holm(np.array([a["p_spearman"] for a in known.values()]))
-    sure = [m for m, p in zip(known, adjusted, strict=True) if p < ALPHA]
-    follows = [m for m in sure if known[m]["spearman"].value > 0]
-    against = [m for m in sure if known[m]["spearman"].value < 0]
-    few = max(a["smallest_p"] for a in known.values()) * len(known) >= ALPHA
-    verdict = "is not contradicted here: no score follows accuracy beyond chance"
-    if follows:
-        verdict = f"does not hold here by {join(follows)}, which rise with accuracy"
-    elif against:
-        verdict = f"holds here, even reversed, by {join(against)}, which fall with accuracy"
-    elif few:
-        verdict = "cannot be judged here: so few models could not show a correlation"
-    return [
-        "The finding that accuracy on seen classes does not imply generalization to unseen ones "
-        f"{verdict} (permutation tests over models, Holm over scores). Spearman's correlation of "
-        f"ranks: {join(parts)}."
-    ]
-
-
-def _on_readouts(found: Answers) -> list[str]:
-    rows: Any = found.readouts.to_dict("records")
-    parts = [
-        f"{r['metric']} by {r['readouts']:.3f}, the layer by {r['layers']:.3f}, the normalisation "
-        f"by {r['normalisations']:.3f}"
-        for r in rows
-        if np.isfinite(r["readouts"])
-    ]
-    if not parts:
-        return []
-    return [
-        f"Among networks whose layers have places, the choice of the readout moves {join(parts)} "
-        "(mean ranges, each over as many choices as there are)."
-    ]
-
-
-def _on_picking(found: Answers) -> list[str]:
-    sentences = []
-    words = {"seen": "scores of seen classes", "unseen_without_labels": "scores without labels"}
-    for on, kind in words.items():
-        own = of(found.picked, on=on, metric=SHOWN)
-        own = own[[np.isfinite(p.value) for p in own["regret"]]]
-        if not len(own):
-            continue
-        best = min(own.to_dict("records"), key=lambda row: row["regret"].value)
-        sentences.append(
-            f"Of {len(own)} {kind}, {best['selector']} picks the layer with the least regret in "
-            f"{SHOWN}, {_estimate(best['regret'])}, in hindsight; always taking the last layer has "
-            f"{_estimate(best['regret_of_last'])}, a random one "
-            f"{_estimate(best['regret_at_random'])}."
-        )
-    return sentences
-
-
-def _on_baselines(found: Answers) -> list[str]:
-    known = {m: pair for m, pair in found.baselines.items() if np.isfinite(pair[0].value)}
-    if not known:
-        return []
-    sentences = []
-    for place, beside in enumerate(("raw pixels", "the best layer of the untrained network")):
-        parts = [f"{_estimate(pair[place])} in {metric}" for metric, pair in known.items()]
-        sentences.append(
-            f"The best layer of a trained network, chosen in hindsight, has {join(parts)} on "
-            f"average beside {beside}."
-        )
-    return sentences
 
 
 def curves(tables: Tables, level: float = 0.95) -> pd.DataFrame:
@@ -245,6 +103,7 @@ def write(
         card: of the run.
         title: of the page.
     """
+    everything, tables = tables, alive(tables)
     pruned = pruning(tables, costs)
     text = page.render(title, conclusions(found), _sections(output, tables, found, pruned, planes,
                                                             classes), card)  # fmt: skip
@@ -253,7 +112,7 @@ def write(
         picked[column] = [estimate.value for estimate in picked[column]]
     return {
         "page": output.write_text(PAGE, text),
-        "layers": output.write_csv("layers", tables.rows),
+        "layers": output.write_csv("layers", everything.rows),
         "models": output.write_csv("models", found.models),
         "pruning": output.write_csv("pruning", pruned),
         "selection": output.write_csv("selection", picked),
@@ -279,7 +138,9 @@ def _sections(output, tables: Tables, found: Answers, pruned, planes, classes) -
                 caption=f"Probability that each layer is the best by {SHOWN}; the larger the "
                 "likelier.",
             ),
-            tables=[_best_table(found)],
+            tables=[_best_table(found), _gain_table(found.by_model)],
+            note="Draws of the unseen classes overlap: intervals over them are of these classes, "
+            "and too narrow for others.",
         ),
         Section(
             "Accuracy and generalization",
@@ -303,11 +164,13 @@ def _sections(output, tables: Tables, found: Answers, pruned, planes, classes) -
             tables=[
                 Table(
                     "Mean range of a score per network",
-                    ("metric", "over readouts", "over normalisations", "over layers"),
+                    ("metric", "over readouts", "over plain readouts", "over normalisations",
+                     "over layers"),
                     found.readouts.to_numpy().tolist(),
                 )
             ],
-            note=f"Networks of the first splits; compared by {join(CHEAP)}.",
+            note=f"Networks of the first splits; compared by {join(CHEAP)}. Plain: without "
+            "the top-left place, and without whitening, which is a rescaling.",
         ),
         Section("Can the best layer be known beforehand?", tables=[_picked_table(found)]),
         Section(
@@ -326,10 +189,10 @@ def _best_rows(found: Answers) -> pd.DataFrame:
     rows = [
         {
             "metric": metric, "model": model, "probability": probability,
-            "place": place / max(len(best.probability) - 1, 1),
+            "place": place,
         }
         for (metric, model), best in found.best.items()
-        for place, probability in enumerate(best.probability)
+        for place, probability in zip(best.places, best.probability, strict=True)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["metric", "model", "place", "probability"])
 
@@ -337,16 +200,25 @@ def _best_rows(found: Answers) -> pd.DataFrame:
 def _best_table(found: Answers) -> Table:
     rows = [
         (
-            model, metric, best.best + 1, len(best.mean), float(best.mean[best.best]),
+            model, metric, float(best.places[best.best]), float(best.mean[best.best]),
             tuple(best.beyond_last), best.last_is_best,
         )
         for (metric, model), best in found.best.items()
     ]  # fmt: skip
     columns = (
-        "model", "metric", "best layer", "layers", "score there", "above the last",
+        "model", "metric", "depth of the best layer", "score there", "above the last",
         "P(last is best)",
     )  # fmt: skip
     return Table("Best layers (chosen and judged on the same classes)", columns, rows)
+
+
+def _gain_table(gains: Any) -> Table:
+    rows = [
+        (r["model"], r["metric"], (r["gain"], r["low"], r["high"]), r["p"], r["p_adjusted"])
+        for r in gains.to_dict("records")
+    ]
+    columns = ("model", "metric", "chosen minus last", "p", "adjusted p")
+    return Table("Chosen on half of the unseen classes, judged on the other half", columns, rows)
 
 
 def _agreement_table(found: Answers) -> Table:

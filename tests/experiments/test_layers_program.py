@@ -52,7 +52,7 @@ def test_somebody_elses_embeddings_are_scored(run, tmp_path):
         "--readouts=mean,token0", "--normalisations=raw,l2", "--draws=50",
     )  # fmt: skip
     assert code == 0, err
-    assert "The best layer is map by nmi" in out
+    assert "The best layer is map, mean, raw by nmi" in out
     table = pd.read_csv(output / "layers.csv")
     assert list(table.columns[:7]) == [
         "layer", "readout", "normalisation", "metric", "value", "low", "high",

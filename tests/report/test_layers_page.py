@@ -89,7 +89,7 @@ def test_noise_alone_supports_no_finding():
     found = layers.answers(tables(lambda m, s, p, rng: 0.5 + offsets[m]))
     said = " ".join(layers_page.conclusions(found))
     assert "is not contradicted here" in said
-    assert "cannot be told here" in said
+    assert "is not shown here for any of 12 models" in said
     gain = found.nested["nmi"].gain
     assert gain.low < 0 < gain.high
     assert found.nested["nmi"].ceiling.low > 0  # the bias that nested selection does not have

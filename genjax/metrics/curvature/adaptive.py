@@ -20,6 +20,8 @@ from genjax.metrics.curvature.objective import (
     Objective,
     accumulated,
     chunk_value,
+    summed,
+    sums_over,
     value,
 )
 from genjax.types import Key, Params
@@ -98,12 +100,26 @@ def with_normalised_logits(objective: Objective) -> Objective:
 def averaged(chunks: Chunks) -> Chunks:
     """Return the same examples with the weights of a mean."""
     present = (chunks.weights > 0).astype(chunks.weights.dtype)
-    return chunks._replace(weights=present / jnp.sum(present))
+    # Chunks that only fill up the devices have no examples at all.
+    return chunks._replace(weights=present / jnp.maximum(summed(jnp.sum(present)), 1))
 
 
 def shares_of(chunks: Chunks) -> Any:
     """Return the share of each chunk in all examples, `[k]`."""
     return jnp.sum(averaged(chunks).weights, axis=1)
+
+
+def over_chunks(function: Callable[[Chunks], Any], chunks: Chunks) -> Any:
+    """Return means over examples of what `function` gives for every chunk by itself.
+
+    Args:
+        function: of chunks, here one at a time, to a tree of numbers.
+        chunks: all.
+    """
+    with sums_over(None):  # a chunk is on one device
+        found = jax.lax.map(lambda c: function(jax.tree.map(lambda x: x[None], c)), chunks)
+    shares = shares_of(chunks)
+    return jax.tree.map(lambda each: summed(jnp.sum(shares * each)), found)
 
 
 def loss_and_gradient(
@@ -234,15 +250,13 @@ def worst_case_sharpness(
     sizes = ravel_pytree(scaling(params, scale))[0]
     how = {"rho": rho, "norm": norm, "steps": steps, "key": key, "restarts": restarts}
 
-    def of_chunk(chunk):
-        one = jax.tree.map(lambda leaf: leaf[None], chunk)
+    def of_chunk(one):
         look = loss_and_gradient(objective, unravel, one)
         start = mean_loss(objective, unravel, one)(flat)
         return worst_in_ball(look, flat, sizes, **how).value - start, start
 
-    gains, losses = jax.lax.map(of_chunk, chunks)
-    shares = shares_of(chunks)
-    return Sharpness(jnp.sum(shares * gains), None, jnp.sum(shares * losses))
+    gain, loss = over_chunks(of_chunk, chunks)
+    return Sharpness(gain, None, loss)
 
 
 def average_case_sharpness(

@@ -38,10 +38,10 @@ def fixed_batches(source: Callable[[], Iterable[Any]] | Iterable[Any]) -> tuple[
             "read again, or a function that returns one pass."
         )
     once, twice = (list(source() if callable(source) else source) for _ in range(2))
-    same = len(once) == len(twice) and all(
+    same = jax.tree.structure(once) == jax.tree.structure(twice) and all(
         np.array_equal(np.asarray(a), np.asarray(b))
         for pair in zip(once, twice, strict=True)
-        for a, b in zip(*pair, strict=True)
+        for a, b in zip(*map(jax.tree.leaves, pair), strict=True)
     )
     if not same:
         raise InvalidInputError(
@@ -62,8 +62,8 @@ def check(objective: Objective, params: Params, chunks: Chunks) -> None:
     Raises:
         InvalidInputError: parameters or loss are not finite, the loss is not one number per
             example, two evaluations of the same images differ (dropout), an example's logits
-            depend on the others in its batch (normalisation in train mode), or a derivative is
-            missing.
+            depend on the others in its batch (normalisation in train mode) or on its place there
+            (dropout with a fixed key), or a derivative is missing.
 
     Example:
         >>> from genjax.metrics import curvature
@@ -93,7 +93,8 @@ def check_fixed(objective: Objective, params: Params, chunks: Chunks) -> None:
     Raises:
         InvalidInputError: two evaluations differ, or those in another company.
     """
-    images = chunks.images[0]
+    size = chunks.images.shape[1]
+    images = chunks.images[: max(2, -(-8 // size))].reshape(-1, *chunks.images.shape[2:])
     # What was traced once gives the same random numbers for ever.
     apply = objective.given or objective.apply
     once, twice = (np.asarray(apply(params, images)) for _ in range(2))
@@ -103,9 +104,12 @@ def check_fixed(objective: Objective, params: Params, chunks: Chunks) -> None:
             "dropout or other randomness."
         )
     alone = np.asarray(apply(params, images[: max(1, len(images) // 2)]))
-    apart = np.abs(alone - once[: len(alone)])
-    if np.max(apart) > _TOLERANCE * max(np.max(np.abs(once)), 1e-6):
+    # Random numbers of a fixed key belong to places, not to images.
+    turned = np.asarray(apply(params, images[::-1]))[::-1]
+    apart = max(np.max(np.abs(alone - once[: len(alone)])), np.max(np.abs(turned - once)))
+    if apart > _TOLERANCE * max(np.max(np.abs(once)), 1e-6):
         raise InvalidInputError(
-            "network: the logits of an image depend on the other images of its batch; curvature "
-            "needs normalisation with fixed statistics, not in train mode."
+            "network: the logits of an image depend on the other images of its batch, or on its "
+            "place there; curvature needs normalisation with fixed statistics, not in train mode, "
+            "and no dropout, not with a fixed key either."
         )

@@ -83,7 +83,7 @@ def lanczos(matrix: Matrix, start: Any, steps: int, key: Key) -> Projection:
     """
     basis = jnp.zeros((steps, len(start)), start.dtype)
     small = jnp.zeros((steps, steps), start.dtype)
-    unit = start / jnp.linalg.norm(start)
+    unit = start / _length(start)
     begin = Projection(basis, small, unit, jnp.zeros((), start.dtype))
     return extended(matrix, begin, 0, key)
 
@@ -111,6 +111,13 @@ def _split(basis: Any, vector: Any) -> tuple[Any, Any]:
     return along, vector - jnp.matmul(along, basis, precision="highest")
 
 
+def _length(vector: Any) -> Any:
+    """Return the norm; squares of very small or large numbers neither vanish nor overflow."""
+    largest = jnp.max(jnp.abs(vector))
+    scaled = vector / jnp.where(largest > 0, largest, 1)
+    return largest * jnp.linalg.norm(scaled)
+
+
 def _next(basis: Any, rest: Any, lost: Any, key: Key) -> tuple[Any, Any]:
     """Return the unit vector to go on with, and the length of what led to it.
 
@@ -118,9 +125,9 @@ def _next(basis: Any, rest: Any, lost: Any, key: Key) -> tuple[Any, Any]:
     is rounding: no longer than `lost`, or not orthogonal.
     """
     tiny = jnp.finfo(rest.dtype).tiny
-    length = jnp.linalg.norm(rest)
+    length = _length(rest)
     checked = _split(basis, rest / jnp.maximum(length, tiny))[1]
-    share = jnp.linalg.norm(checked)
+    share = _length(checked)
     # NaN is no end: it has to be seen.
     ended = (length <= lost) | (share < 0.5)
 
@@ -128,7 +135,7 @@ def _next(basis: Any, rest: Any, lost: Any, key: Key) -> tuple[Any, Any]:
         drawn = jax.random.normal(key, rest.shape, rest.dtype)
         for _ in range(2):
             drawn = _split(basis, drawn)[1]
-            drawn = drawn / jnp.maximum(jnp.linalg.norm(drawn), tiny)
+            drawn = drawn / jnp.maximum(_length(drawn), tiny)
         return drawn
 
     following = jax.lax.cond(ended, fresh, lambda: checked / jnp.maximum(share, tiny))
@@ -158,10 +165,10 @@ def recurrence(matrix: Matrix, start: Any, steps: int) -> Projection:
         image = matrix(current)
         alpha = jnp.vdot(current, image)
         rest = image - alpha * current - beta * previous
-        length = jnp.linalg.norm(rest)
+        length = _length(rest)
         return (current, rest / jnp.maximum(length, tiny), length), (alpha, length)
 
-    unit = start / jnp.linalg.norm(start)
+    unit = start / _length(start)
     begin = (jnp.zeros_like(unit), unit, jnp.zeros((), start.dtype))
     (_, following, _), (diagonal, lengths) = jax.lax.scan(step, begin, None, length=steps)
     beside = lengths[:-1]

@@ -282,13 +282,19 @@ _AXIS: contextvars.ContextVar[str | None] = contextvars.ContextVar("axis", defau
 
 
 @contextlib.contextmanager
-def sums_over(axis: str) -> Iterator[None]:
-    """While a program is traced, add up what every device has from chunks of its own."""
+def sums_over(axis: str | None) -> Iterator[None]:
+    """While a program is traced, add up what every device has from chunks of its own; None: not."""
     token = _AXIS.set(axis)
     try:
         yield
     finally:
         _AXIS.reset(token)
+
+
+def summed(tree: Any) -> Any:
+    """Return the sum over devices, where they have chunks of their own."""
+    axis = _AXIS.get()
+    return tree if axis is None else jax.lax.psum(tree, axis)
 
 
 def own_key(key: Any) -> Any:
@@ -305,9 +311,7 @@ def accumulated(function: Callable[[Any], Any], chunks: Any) -> Any:
         chunks: the tree with the leading axis, e.g. `Chunks`.
     """
     with jax.default_matmul_precision("highest"):
-        total = _scanned(function, chunks)
-    axis = _AXIS.get()
-    return total if axis is None else jax.lax.psum(total, axis)
+        return summed(_scanned(function, chunks))
 
 
 def _scanned(function: Callable[[Any], Any], chunks: Any) -> Any:

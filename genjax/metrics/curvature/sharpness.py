@@ -12,8 +12,8 @@ from genjax.metrics.curvature.adaptive import (
     Sharpness,
     loss_and_gradient,
     mean_loss,
+    over_chunks,
     scaling,
-    shares_of,
     worst_in_ball,
 )
 from genjax.metrics.curvature.ascent import check_ball, steepest
@@ -147,9 +147,5 @@ def _one_step(
         moved = flat + rho * sizes * steepest(sizes * gradient, 2)
         return mean_loss(objective, unravel, chunks)(moved) - start, start
 
-    if not per_chunk:
-        gain, start = growth(chunks)
-        return Sharpness(gain, None, start)
-    gains, losses = jax.lax.map(lambda c: growth(jax.tree.map(lambda x: x[None], c)), chunks)
-    shares = shares_of(chunks)
-    return Sharpness(jnp.sum(shares * gains), None, jnp.sum(shares * losses))
+    gain, start = over_chunks(growth, chunks) if per_chunk else growth(chunks)
+    return Sharpness(gain, None, start)

@@ -157,6 +157,12 @@ def trace_of(function: Callable[[Any], Any], found: Quadrature) -> Estimate:
     return estimate(found.parameters * jnp.sum(found.weights * function(found.nodes), axis=-1))
 
 
+def _above_zero(damping: Any) -> Any:
+    """Return damping, NaN where it is not positive (it may be traced)."""
+    damping = jnp.asarray(damping)
+    return jnp.where(damping > 0, damping, jnp.nan)
+
+
 def log_determinant(found: Quadrature, damping: Any) -> Estimate:
     """Return ln det(A + damping 1) of a positive semi-definite matrix, in nats.
 
@@ -164,7 +170,7 @@ def log_determinant(found: Quadrature, damping: Any) -> Estimate:
 
     Args:
         found: from `quadrature` of a Gauss-Newton or Fisher matrix.
-        damping: positive.
+        damping: positive; else the result is NaN.
 
     Example:
         >>> scale = jnp.array([1.0, 3.0])
@@ -172,6 +178,7 @@ def log_determinant(found: Quadrature, damping: Any) -> Estimate:
         >>> round(float(log_determinant(nodes, 1.0).value), 4)  # ln 2 + ln 4
         2.0794
     """
+    damping = _above_zero(damping)
     return trace_of(lambda nodes: jnp.log(_positive(nodes) + damping), found)
 
 
@@ -183,7 +190,7 @@ def effective_dimension(found: Quadrature, damping: Any) -> Estimate:
 
     Args:
         found: from `quadrature` of a Gauss-Newton or Fisher matrix.
-        damping: positive.
+        damping: positive; else the result is NaN.
 
     Example:
         >>> scale = jnp.array([1.0, 3.0])
@@ -191,6 +198,7 @@ def effective_dimension(found: Quadrature, damping: Any) -> Estimate:
         >>> round(float(effective_dimension(nodes, 1.0).value), 4)
         1.25
     """
+    damping = _above_zero(damping)
 
     def share(nodes):
         positive = _positive(nodes)

@@ -91,7 +91,7 @@ def match_weights(network: Network, first: Params, second: Params) -> Matched:
         second: parameters, on the host or a device.
 
     Raises:
-        InvalidInputError: another architecture.
+        InvalidInputError: another architecture, parameters that are not finite.
 
     Example:
         >>> from genjax import models
@@ -101,6 +101,11 @@ def match_weights(network: Network, first: Params, second: Params) -> Matched:
         [0, 1, 2, 3, 4]
     """
     names = _layers(network)
+    for which, params in (("first", first), ("second", second)):
+        if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(params)):
+            raise InvalidInputError(
+                f"{which}: found parameters that are not finite; they match nothing."
+            )
     one = {n: {k: np.asarray(v, np.float64) for k, v in first[n].items()} for n in names}
     other = {n: {k: np.asarray(v, np.float64) for k, v in second[n].items()} for n in names}
     orders = [np.arange(one[name]["kernel"].shape[-1]) for name in names[:-1]]

@@ -36,6 +36,10 @@ class Score(NamedTuple):
         return value if self.larger_is_better else -value
 
 
+SHOTS = (1, 2, 5, 10, 20)
+"""Training examples per class of the few-shot curves; what a class cannot give is left out."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Numbers that scores are computed with.
@@ -45,8 +49,6 @@ class Settings:
         restarts: of k-means; the partition of least inertia counts.
         purity_neighbours: of purity, 500 in the paper; at most one less than there are examples.
         neighbours: of the k-nearest-neighbour classifier.
-        shots: training examples per class of the curves; those that a class cannot give are left
-            out.
         shot_draws: training sets per number of shots.
         episodes: of SimpleShot.
         draws: bootstrap samples of the examples; 0 gives no intervals.
@@ -61,7 +63,6 @@ class Settings:
     restarts: int = 3
     purity_neighbours: int = 500
     neighbours: int = 20
-    shots: tuple[int, ...] = (1, 2, 5, 10, 20)
     shot_draws: int = 20
     episodes: int = 600
     draws: int = 200
@@ -104,7 +105,7 @@ SCORES = (
     Score("ridge_probe", "ridge"),
     Score("logistic_probe", "logistic"),
     Score("nearest_class_mean", "nearest_mean"),
-    *(Score(f"shots_{k}", "shots") for k in Settings.shots),
+    *(Score(f"shots_{k}", "shots") for k in SHOTS),
     Score("simple_shot_1", "episodes"),
     Score("simple_shot_5", "episodes"),
     Score("silhouette", "silhouette"),

@@ -99,8 +99,10 @@ def varies(points: Any) -> Bool[Array, ""]:
         (False, True)
     """
     points = jnp.asarray(points)
-    spread = jnp.max(jnp.abs(points - points[:1]))
-    return spread > _ROUNDING * jnp.finfo(points.dtype).eps * jnp.max(jnp.abs(points))
+    spread = jnp.max(jnp.abs(points - points[:1]), axis=0)
+    # Column by column: a large constant one hides nothing.
+    rounding = _ROUNDING * jnp.finfo(points.dtype).eps * jnp.max(jnp.abs(points), axis=0)
+    return jnp.any(spread > rounding)
 
 
 def squared_distances(first: Any, second: Any) -> Float[Array, "M C"]:

@@ -352,14 +352,21 @@ def refuse_leaks(trained_on: Any, unseen: Any) -> None:
 
     Args:
         trained_on: images [N, ...].
-        unseen: images [M, ...] of the same kind.
+        unseen: images [M, ...] of the same shape and scale; precision does not matter.
 
     Raises:
-        DataError: an image is in both.
+        DataError: an image is in both, or they cannot be compared.
 
     Example:
         >>> refuse_leaks(np.zeros((2, 2, 2, 1)), np.ones((2, 2, 2, 1)))
     """
+    trained_on, unseen = np.asarray(trained_on), np.asarray(unseen)
+    kinds = {images.dtype.kind == "f" for images in (trained_on, unseen)}
+    if trained_on.shape[1:] != unseen.shape[1:] or len(kinds) > 1:
+        raise DataError(
+            f"unseen classes: found images of shape {unseen.shape[1:]} and {unseen.dtype}, trained "
+            f"on were {trained_on.shape[1:]} and {trained_on.dtype}; they cannot be compared."
+        )
     known = {_fingerprint(image) for image in np.asarray(trained_on)}
     leaked = [i for i, image in enumerate(np.asarray(unseen)) if _fingerprint(image) in known]
     if leaked:
@@ -370,4 +377,6 @@ def refuse_leaks(trained_on: Any, unseen: Any) -> None:
 
 
 def _fingerprint(image: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
+    # Zeros of both signs are equal, and so are values that differ in precision only.
+    plain = np.ascontiguousarray(image, np.float32) + np.float32(0)
+    return hashlib.sha256(plain.tobytes()).digest()

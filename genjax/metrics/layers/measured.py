@@ -43,6 +43,7 @@ class Task(NamedTuple):
         classes: C.
         settings: the numbers.
         weights: bootstrap counts of the examples, `[draws, N]`.
+        base_mean: mean of the classes trained on, `[D]`, that SimpleShot centres by; None: unknown.
         shared: what one family has computed that another one needs as well, by name.
     """
 
@@ -51,6 +52,7 @@ class Task(NamedTuple):
     classes: int
     settings: Settings
     weights: np.ndarray
+    base_mean: np.ndarray | None
     shared: dict[str, Any]
 
     @property

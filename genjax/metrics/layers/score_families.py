@@ -217,6 +217,7 @@ def _episodes(task: Task, wanted: list[str]) -> list[Measured]:
             shots=shots,
             queries=queries,
             episodes=task.settings.episodes,
+            base_mean=task.base_mean,
         )
         rows.append(_over_draws(task, name, found.accuracies, 1 / min(5, task.classes)))
     return rows

@@ -161,3 +161,15 @@ def test_the_basis_is_that_of_matfree_while_it_lasts():
 def test_numbers_out_of_range_are_refused(options, words):
     with pytest.raises(InvalidInputError, match=words):
         curvature.extreme_eigenvalues(lambda v: v, jnp.ones(4), jax.random.key(0), **options)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e15])
+def test_the_scale_of_a_spectrum_does_not_matter(scale):
+    """Squares of its products would vanish or overflow in single precision."""
+    spectrum = scale * jnp.linspace(1.0, 50.0, 200)
+    found = curvature.extreme_eigenvalues(
+        lambda v: spectrum * v, jnp.ones(200), jax.random.key(0), steps=10
+    )
+    top, residual = float(found.top[0]) / scale, float(found.top_residuals[0]) / scale
+    assert 48 < top <= 50.01
+    assert 0 < residual < 3

@@ -89,6 +89,31 @@ def test_examples_spread_over_devices_give_the_same():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_means_over_examples_are_the_same_on_several_devices():
+    """Weights of a mean count the examples of all devices; chunks stay with their device."""
+    line = curvature.objective(lambda w, x: x @ w, chunk=2)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(7, 3)).astype(np.float32)
+    chunks = curvature.pack(line, (jnp.asarray(images), jnp.asarray([0, 1, 0, 1, 1, 0, 1])))
+    weights = jnp.asarray(rng.normal(size=(3, 2)), jnp.float32)
+
+    def everything(params, chunks, key):
+        covariance = curvature.gradient_covariance(line)(params, chunks)
+        return {
+            "sam": curvature.sam_sharpness(line, params, chunks),
+            "sam per chunk": curvature.sam_sharpness(line, params, chunks, per_chunk=True),
+            "keskar": curvature.keskar_sharpness(line, params, chunks),
+            "worst": curvature.worst_case_sharpness(line, params, chunks, rho=0.1),
+            "average": curvature.average_case_sharpness(line, params, chunks, key, rho=0.1),
+            "covariance": covariance(params),
+        }
+
+    found = curvature.over_devices(everything, weights, chunks, jax.random.key(0))
+    expected = jax.jit(everything)(weights, chunks, jax.random.key(0))
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
+
+
 def test_devices_draw_labels_of_their_own():
     line = curvature.objective(lambda w, x: x * w, "squared", reduction="sum", chunk=1)
     chunks = curvature.pack(line, (jnp.array([[1.0], [1e3]]), jnp.zeros(2, int)))
@@ -126,6 +151,20 @@ def test_what_is_not_finite_is_refused():
     chunks = curvature.pack(line, (jnp.ones((4, 1)), jnp.zeros(4, int)))
     with pytest.raises(InvalidInputError, match="loss: found inf"):
         curvature.check(line, jnp.array(1e30), chunks)
+
+
+def test_dropout_with_a_fixed_key_is_refused():
+    """It repeats exactly, but belongs to places in the batch: no function of the image."""
+
+    def apply(params, images):
+        kept = jax.random.bernoulli(jax.random.key(0), 0.5, images.shape)
+        return jnp.where(kept, images, 0.0) @ params
+
+    made = curvature.objective(apply, chunk=4)
+    images = jax.random.normal(jax.random.key(1), (12, 3))
+    chunks = curvature.pack(made, (images, jnp.zeros(12, int)))
+    with pytest.raises(InvalidInputError, match="or on its place there"):
+        curvature.check(made, jnp.ones((3, 2)), chunks)
 
 
 def test_dropout_is_refused():
