@@ -121,6 +121,63 @@ def test_diverged_networks_and_layers_without_values_are_left_out():
     assert any("diverged" in sentence for sentence in layers_page.conclusions(found))
 
 
+def test_places_are_those_of_the_layers_that_have_values():
+    def no_first_layer(model, split, place, rng):
+        return np.nan if place == 0 else middle_is_best(model, split, place, rng)
+
+    best = layers.answers(tables(no_first_layer)).best["nmi", "m0"]
+    np.testing.assert_allclose(best.places, [1 / 3, 2 / 3, 1.0])
+    assert best.places[best.best] == pytest.approx(2 / 3)
+
+
+def test_without_its_last_layer_nothing_is_said_of_a_model():
+    def no_last_layer(model, split, place, rng):
+        gone = model == 0 and place == DEPTH - 1
+        return np.nan if gone else middle_is_best(model, split, place, rng)
+
+    found = layers.answers(tables(no_last_layer))
+    assert ("nmi", "m0") not in found.best
+    assert ("nmi", "m1") in found.best
+    for table in (found.by_model, found.models):
+        assert "m0" not in set(table["model"])
+
+
+def test_one_model_among_many_is_enough_for_the_finding():
+    def one(model, split, place, rng):
+        bonus = 0.1 if model == 5 and place == 1 else 0.0
+        return 0.5 + bonus - 0.05 * (DEPTH - 1 - place) * (model != 5) + 0.005 * rng.normal()
+
+    found = layers.answers(tables(one))
+    said = layers_page.conclusions(found)[0]
+    assert "holds here, beyond selection, for m5 by nmi" in said
+    assert "m4" not in said
+    own = found.by_model[(found.by_model["metric"] == "nmi") & (found.by_model["model"] == "m5")]
+    each = own.iloc[0]
+    assert each["low"] < 0.1 < each["high"] + 0.01
+    assert each["p_adjusted"] >= each["p"]
+
+
+def test_read_alike_drops_last_layers_that_are_read_otherwise():
+    columns = ["model", "layer", "readout"]
+    rows = [
+        ("cnn", "block1", "mean"), ("cnn", "features", "flatten"),
+        ("mlp", "block1", "flatten"), ("mlp", "features", "flatten"),
+    ]  # fmt: skip
+    unseen = pd.DataFrame(rows, columns=columns)
+    kept = layers.read_alike(unseen[["model", "layer"]], unseen)
+    assert list(zip(kept["model"], kept["layer"], strict=True)) == [
+        ("cnn", "block1"), ("mlp", "block1"), ("mlp", "features"),
+    ]  # fmt: skip
+
+
+def test_diverged_networks_are_in_no_figure(tmp_path):
+    healthy, sick = tables(lambda m, s, p, rng: 0.5), tables(lambda m, s, p, rng: 0.0)
+    sick.rows["status"] = layers.DIVERGED
+    both = layers.Tables(pd.concat([healthy.rows, sick.rows]), healthy.draws, healthy.halves)
+    curve = layers.of(layers_page.curves(layers.alive(both)), metric="nmi", family="mlp")
+    np.testing.assert_allclose(curve["value"], 0.5)
+
+
 def test_curves_do_not_change_with_who_has_a_layer_where():
     flat = tables(lambda m, s, p, rng: 0.9)
     deep = tables(lambda m, s, p, rng: 0.3, features=7)

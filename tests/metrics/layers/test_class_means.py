@@ -99,3 +99,9 @@ def test_nearest_class_mean_with_absent_classes_ties_and_equal_points():
     same = np.full((4, 1), 0.1, np.float32)
     accuracy = class_means.nearest_class_mean(same, labels, tests, np.ones(3, int), num_classes=6)
     assert np.isnan(accuracy)
+
+
+def test_a_large_constant_column_hides_nothing():
+    points = jnp.concatenate([jnp.full((4, 1), 1e6), 1e-3 * jnp.eye(4)], axis=1)
+    assert bool(class_means.varies(points))
+    assert not bool(class_means.varies(points[:, :1]))

@@ -143,6 +143,10 @@ def test_images_that_were_trained_on_are_found():
     ):
         embeddings.refuse_leaks(IMAGES, unseen)
     embeddings.refuse_leaks(IMAGES, 1 - IMAGES)
+    with pytest.raises(errors.DataError, match="were trained on"):  # precision hides nothing
+        embeddings.refuse_leaks(IMAGES.astype(np.float32), IMAGES.astype(np.float64))
+    with pytest.raises(errors.DataError, match="cannot be compared"):
+        embeddings.refuse_leaks(IMAGES, IMAGES.astype(np.uint8))
 
 
 def test_keeping_less_of_a_network_costs_less():

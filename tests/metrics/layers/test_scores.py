@@ -174,3 +174,31 @@ def test_the_dimension_is_the_same_whether_neighbours_are_known_or_not():
     alone = by_name(layers.measure(points, labels, ["two_nn"], NOTHING))["two_nn"].value
     beside = by_name(layers.measure(points, labels, ["purity_1", "two_nn"], NOTHING))
     assert alone == beside["two_nn"].value > 0
+
+
+def test_simple_shot_is_centred_by_the_classes_trained_on():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(5), 30)
+    offset = 8 * np.ones(10)
+    points = offset + rng.normal(size=(5, 10))[labels] + 0.7 * rng.normal(size=(150, 10))
+    plain = layers.measure(points, labels, ["simple_shot_1"], NOTHING)[0].value
+    centred = layers.measure(points, labels, ["simple_shot_1"], NOTHING, base_mean=offset)[0].value
+    assert centred > plain + 0.02
+    seen = offset + rng.normal(size=(4000, 10))
+    close = layers.measure(points, labels, ["simple_shot_1"], NOTHING, base_mean=seen.mean(axis=0))[
+        0
+    ].value
+    assert close == pytest.approx(centred, abs=0.02)
+
+
+def test_what_looks_at_some_examples_leaves_groups_out_of_the_same_ones(monkeypatch):
+    from genjax.metrics.layers import scores
+
+    points, labels = blobs(count=40)
+    monkeypatch.setitem(scores._MOST, "diffusion", 80)
+    settings = dataclasses.replace(NOTHING, groups=4)
+    row = layers.measure(points, labels, ["diffusion_spectral_entropy"], settings)[0]
+    kept = np.sort(np.random.default_rng(0).choice(len(labels), 80, replace=False))
+    alone = layers.measure(points[kept], labels[kept], ["diffusion_spectral_entropy"], settings)[0]
+    assert (row.value, row.low, row.high) == (alone.value, alone.low, alone.high)
+    assert row.low < row.value < row.high
