@@ -132,12 +132,16 @@ def answers(tables: Tables, *, level: float = 0.95, seed: int = 0) -> Answers:
         else None
         for metric, own in groups(models, "metric")
     }
-    gains, alike_gains = _gains(halves, level), _gains(read_alike(halves, unseen), level)
+    best, gains = _best(draws, level, seed), _gains(halves, level)
+    alike, alike_best, alike_gains = read_alike(draws, unseen), best, gains
+    if len(alike) < len(draws):
+        alike_best = _best(alike, level, seed)
+        alike_gains = _gains(read_alike(halves, unseen), level)
     return Answers(
-        _best(draws, level, seed),
+        best,
         _nested(gains, level),
         _by_model(gains, level),
-        _best(read_alike(draws, unseen), level, seed),
+        alike_best,
         _nested(alike_gains, level),
         models,
         {str(metric): found for metric, found in agreement.items()},

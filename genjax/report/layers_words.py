@@ -104,7 +104,8 @@ def _verdict_on_depth(gains: Any) -> str:
 def _on_reading_alike(found: Answers, metric: str) -> str:
     own = [best for (m, _), best in found.alike_best.items() if m == metric]
     nested = found.alike_nested.get(metric)
-    if not own or nested is None or found.alike_best.keys() != found.best.keys():
+    all_are = found.alike_best is found.best
+    if all_are or not own or nested is None or found.alike_best.keys() != found.best.keys():
         return ""
     last = sum(best.best == len(best.mean) - 1 for best in own)
     return (

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import threading
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ from orbax.checkpoint import v1 as ocp
 from genjax import errors
 
 _FORMAT = 1
+# Orbax numbers the operations of a whole process: saves of two threads at once were seen to create
+# one temporary folder twice.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _leaf_names(tree: Any) -> list[str]:
@@ -35,12 +39,15 @@ def save(folder: pathlib.Path, step: int, tree: Any, fingerprint: str) -> pathli
     target = folder / f"step_{step:09d}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        ocp.save(
-            str(target.absolute()),
-            dict(zip(_leaf_names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True)),
-            overwrite=True,
-            custom_metadata={"format": _FORMAT, "fingerprint": fingerprint, "step": step},
-        )
+        leaves = map(np.asarray, jax.tree.leaves(tree))
+        arrays = dict(zip(_leaf_names(tree), leaves, strict=True))
+        with _ONE_AT_A_TIME:
+            ocp.save(
+                str(target.absolute()),
+                arrays,
+                overwrite=True,
+                custom_metadata={"format": _FORMAT, "fingerprint": fingerprint, "step": step},
+            )
         for older in folder.glob("step_*"):
             if older.name != target.name:
                 shutil.rmtree(older, ignore_errors=True)
@@ -96,7 +103,8 @@ def restore(path: pathlib.Path, like: Any, fingerprint: str) -> tuple[int, Any]:
     """
     step = check(path, fingerprint)
     try:
-        stored = ocp.load(str(path.absolute()))
+        with _ONE_AT_A_TIME:
+            stored = ocp.load(str(path.absolute()))
     except Exception as error:
         raise _unreadable(path, error) from error
     wanted, structure = jax.tree_util.tree_flatten(like)

@@ -127,12 +127,14 @@ def whole(run, files, tmp_path_factory):
     return folder, out, again
 
 
+@pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(whole):
     folder, _, (code, out, _) = whole
     assert code == 0
     assert out == f"{commandline.COMPLETE.format(folder)}\n"
 
 
+@pytest.mark.slow
 def test_networks_are_listed_without_a_history(whole):
     table = pd.read_parquet(whole[0] / "networks.parquet")
     assert table["family"].tolist() == ["resnet_cifar"] * 2
@@ -144,6 +146,7 @@ def test_networks_are_listed_without_a_history(whole):
     assert (table["metric.practical_error"].between(0, 1)).all()
 
 
+@pytest.mark.slow
 def test_the_run_card_holds_what_was_read(whole, files):
     card = json.loads((whole[0] / "run.json").read_text())
     assert card["status"] == "complete"
@@ -154,6 +157,7 @@ def test_the_run_card_holds_what_was_read(whole, files):
     assert card["config"]["data"]["novel_source"].startswith(f"npz:{files}/cifar100/")
 
 
+@pytest.mark.slow
 def test_cells_are_there_and_intervals_are_over_classes(whole):
     cells = xr.load_dataset(whole[0] / "practical.nc", engine="h5netcdf")
     assert cells.sizes["seed"] == 1
@@ -167,6 +171,7 @@ def test_cells_are_there_and_intervals_are_over_classes(whole):
     assert (protocols["low"] <= protocols["high"]).all()
 
 
+@pytest.mark.slow
 def test_page_and_terminal_say_what_can_be_said(whole):
     folder, out, _ = whole
     page = (folder / "report.html").read_text()

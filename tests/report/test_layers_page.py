@@ -11,11 +11,11 @@ from genjax.report.storage import OutputFolder
 SPLITS, MODELS, DEPTH = 6, 12, 4
 
 
-def tables(score, *, diverged=(), features=DEPTH) -> layers.Tables:
+def tables(score, *, diverged=(), features=DEPTH, models=MODELS) -> layers.Tables:
     """Return tables of networks with `score(model, split, layer, rng)` for every judged metric."""
     rng = np.random.default_rng(0)
     rows, draws, halves = [], [], []
-    for model in range(MODELS):
+    for model in range(models):
         for split in range(SPLITS):
             identity = {
                 "network": "000-0000", "split": split, "model": f"m{model}", "family": "mlp",
@@ -125,7 +125,7 @@ def test_places_are_those_of_the_layers_that_have_values():
     def no_first_layer(model, split, place, rng):
         return np.nan if place == 0 else middle_is_best(model, split, place, rng)
 
-    best = layers.answers(tables(no_first_layer)).best["nmi", "m0"]
+    best = layers.answers(tables(no_first_layer, models=1)).best["nmi", "m0"]
     np.testing.assert_allclose(best.places, [1 / 3, 2 / 3, 1.0])
     assert best.places[best.best] == pytest.approx(2 / 3)
 
@@ -135,7 +135,7 @@ def test_without_its_last_layer_nothing_is_said_of_a_model():
         gone = model == 0 and place == DEPTH - 1
         return np.nan if gone else middle_is_best(model, split, place, rng)
 
-    found = layers.answers(tables(no_last_layer))
+    found = layers.answers(tables(no_last_layer, models=2))
     assert ("nmi", "m0") not in found.best
     assert ("nmi", "m1") in found.best
     for table in (found.by_model, found.models):
@@ -147,7 +147,7 @@ def test_one_model_among_many_is_enough_for_the_finding():
         bonus = 0.1 if model == 5 and place == 1 else 0.0
         return 0.5 + bonus - 0.05 * (DEPTH - 1 - place) * (model != 5) + 0.005 * rng.normal()
 
-    found = layers.answers(tables(one))
+    found = layers.answers(tables(one, models=6))
     said = layers_page.conclusions(found)[0]
     assert "holds here, beyond selection, for m5 by nmi" in said
     assert "m4" not in said
@@ -171,7 +171,7 @@ def test_read_alike_drops_last_layers_that_are_read_otherwise():
 
 
 def test_diverged_networks_are_in_no_figure(tmp_path):
-    healthy, sick = tables(lambda m, s, p, rng: 0.5), tables(lambda m, s, p, rng: 0.0)
+    healthy, sick = (tables(lambda m, s, p, rng, v=v: v, models=1) for v in (0.5, 0.0))
     sick.rows["status"] = layers.DIVERGED
     both = layers.Tables(pd.concat([healthy.rows, sick.rows]), healthy.draws, healthy.halves)
     curve = layers.of(layers_page.curves(layers.alive(both)), metric="nmi", family="mlp")

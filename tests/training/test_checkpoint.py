@@ -1,5 +1,6 @@
 """Checkpoints: exact resume after an interruption and a real kill, corrupt and foreign files."""
 
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -148,3 +149,20 @@ def test_checkpoints_follow_the_clock(tmp_path, few_digits, small_sweep):
     assert time.monotonic() - started < 3600
     assert [p.name for p in (tmp_path / "group_000").iterdir()] == ["step_000000030"]
     assert os.listdir(tmp_path) == ["group_000"]
+
+
+def test_threads_may_save_at_once(tmp_path):
+    """Models are trained side by side: their checkpoints must not meet."""
+
+    def save(place):
+        for step in (1, 2, 3):
+            tree = {"w": np.full(3, 10.0 * place + step)}
+            checkpoint.save(tmp_path / f"group_{place}", step, tree, "one")
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(4)))
+    for place in range(4):
+        found = checkpoint.latest(tmp_path / f"group_{place}")
+        step, tree = checkpoint.restore(found, {"w": np.zeros(3)}, "one")
+        assert step == 3
+        np.testing.assert_array_equal(tree["w"], 10.0 * place + 3)

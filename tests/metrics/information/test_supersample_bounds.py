@@ -41,7 +41,7 @@ def test_majority_of_fair_bits_by_enumeration(n, gap, ld_cmi):
             assert value >= gap - 1e-12, name
 
 
-@pytest.mark.parametrize("interpolates", [False, True])
+@pytest.mark.parametrize("interpolates", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_bound_is_below_the_gap_that_was_counted(interpolates):
     # Half of the masks are 0: then the plug-in is the information of a distribution of its own.
     rng = np.random.default_rng(0)
