@@ -157,7 +157,7 @@ def certify(ready: Plan, name: str, config: Any) -> list[Certified]:
     parts = [
         Labelled(np.asarray(e.images), np.asarray(e.labels)) for e in (ready.train, ready.test)
     ]
-    numbers = jax.tree.map(np.asarray, program(*parts, jax.random.key(config.seed), seeds))
+    numbers = execution.cut(program(*parts, jax.random.key(config.seed), seeds), config.seeds)
     guessing = 1 - 1 / ready.network.num_classes
     if isinstance(method, CompressionConfig):
         confidence, learnt = 1 - method.eps, False

@@ -17,7 +17,6 @@ from genjax.report.layers import groups, of
 from genjax.statistics.chance import holm
 from genjax.training import HyperParameters, TrainingConfig
 from genjax.training.resamples import Own, train_resamples
-from genjax.training.segment import DIVERGED
 
 
 def optimizers(config: Any) -> tuple[str, ...]:
@@ -72,10 +71,10 @@ def trained(
         # A seed has its examples, its start and its order of batches in all settings.
         pools.keys(config.seed, numbers), held_out=parts.validation, on_progress=on_progress,
     )  # fmt: skip
-    logits = outputs.group_logits(group, parts.test.images)
-    alive = (group.status != DIVERGED) & np.isfinite(logits).all(axis=(1, 2))
+    wrong = outputs.group_errors(group, parts.test)
+    alive = np.isfinite(wrong)
     found = {
-        "test_error": (logits.argmax(axis=-1) != parts.test.labels).mean(axis=-1),
+        "test_error": wrong,
         "validation_error": 1 - group.last("validation_accuracy"),
         "train_error": 1 - group.last("accuracy"),
         "train_loss": group.last("loss"),

@@ -75,11 +75,10 @@ def over_networks(
     if not program.checked:
         _check_first(objective, params_stack, leaves, chunks)
         program.checked = True
-    stack = execution.filled(params_stack, networks, form)
-    number_of = np.arange(execution.padded(networks, form), dtype=np.int32)
+    own = (params_stack, np.arange(networks, dtype=np.int32))
     # LAPACK's own threads would compete with the devices for the cores.
     with threadpool_limits(limits=1):
-        found, valid = program.run(chunks, key, (stack, number_of))
+        found, valid = program.run(chunks, key, execution.filled(own, networks, form))
         jax.block_until_ready(found)
     return execution.cut((found, valid), networks)
 
