@@ -36,11 +36,15 @@ class Given(NamedTuple):
     config: dict[str, Any]
 
 
-def define_flags() -> None:
-    """Define which network is measured on which examples."""
-    flags.DEFINE_string("weights", None, "File, .safetensors (or .npz).", required=True)
-    flags.DEFINE_string("model", None, "NAME:OPTION=VALUE, e.g. resnet_cifar.", required=True)
-    flags.DEFINE_string("data", None, "e.g. npz:FILE, folder:FOLDER, tfds:NAME.", required=True)
+def define_flags(*, required: bool = True) -> None:
+    """Define which network is measured on which examples.
+
+    Args:
+        required: a program that can do something else does not require them.
+    """
+    flags.DEFINE_string("weights", None, "File, .safetensors (or .npz).", required=required)
+    flags.DEFINE_string("model", None, "NAME:OPTION=VALUE, e.g. resnet_cifar.", required=required)
+    flags.DEFINE_string("data", None, "npz:FILE, folder:FOLDER, tfds:NAME, ...", required=required)
     flags.DEFINE_string("data_folder", None, "Where sets of tfds are prepared.")
     flags.DEFINE_enum("split", None, parts.PARTS, "Default: test if the data say which, or all.")
     flags.DEFINE_bool("resize", False, "Resize images to what the network takes.")
@@ -49,8 +53,11 @@ def define_flags() -> None:
     flags.DEFINE_integer("batch_size", evaluation.BLOCK, "Examples per core and step.", 1)
 
 
-def load() -> Given:
+def load(*, own_classes: bool = True) -> Given:
     """Load network and data and check that they fit.
+
+    Args:
+        own_classes: the classes of the data must be those of the network.
 
     Raises:
         GenjaxError: one of them cannot be read, or they do not fit.
@@ -69,12 +76,11 @@ def load() -> Given:
     whole = data.load(FLAGS.data, data_dir=FLAGS.data_folder, resizing=reading)
     rest = how if reading is None else how._replace(resize=None, crop=None)
     loaded = _fitted(loaded, whole.image_shape, rest)
-    evaluation.check_fit(loaded.network, whole)
+    if own_classes:
+        evaluation.check_fit(loaded.network, whole)
     examples = parts.official_part(whole, FLAGS.split)
-    with pathlib.Path(FLAGS.weights).expanduser().open("rb") as file:
-        weights_digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     config: dict[str, Any] = {name: FLAGS[name].value for name in NAMES}
-    config |= {"weights_digest": weights_digest, "data_digest": digest(examples)}
+    config |= {"weights_digest": file_digest(FLAGS.weights), "data_digest": digest(examples)}
     return Given(loaded, examples, whole, reading, how, config)
 
 
@@ -125,6 +131,12 @@ def _fitted(
             f"{tuple(network.image_shape)}; pass --resize to have them resized."
         )
     return models.load_weights(FLAGS.weights, FLAGS.model, image_shape=shape, preprocessing=how)
+
+
+def file_digest(path: str) -> str:
+    """Return the fingerprint of a file."""
+    with pathlib.Path(path).expanduser().open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def digest(examples: data.Examples | data.StreamedExamples) -> str:

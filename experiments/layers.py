@@ -19,6 +19,7 @@ from experiments import (
     fields,
     layering,
     study,
+    subjects,
     unseen,
 )
 from experiments.configs import layers as layers_config
@@ -39,9 +40,9 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    """Measure the layers of a file, or train networks and measure theirs."""
-    if FLAGS.embeddings is not None:
-        embedded.measure_file()
+    """Measure layers of a file or of a network made elsewhere, or train networks for it."""
+    if subjects.asked_for():
+        embedded.measure()
         return
     config, begun = FLAGS.config, study.begin()
     plain = configuration.as_plain(config)

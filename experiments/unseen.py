@@ -60,7 +60,10 @@ def prepare(config: Any) -> list[Split]:
             f"data.test_share and data.splits: found {config.data.test_share} and "
             f"{config.data.splits}; allowed are a share in (0, 1) and at least one split."
         )
-    drawn = [_split(config, examples, index) for index in range(config.data.splits)]
+    classes = splits.balanced_novel(
+        examples.class_names, num_novel=unseen, draws=config.data.splits, seed=config.seed
+    )
+    drawn = [_split(config, examples, *each) for each in enumerate(classes)]
     training.check(sweep_of(config), _training_data(drawn[0]), jax.random.key(config.seed))
     return drawn
 
@@ -93,11 +96,9 @@ def shrunk(images: np.ndarray, side: int) -> np.ndarray:
     return blocks.mean(axis=(2, 4), dtype=np.float32)
 
 
-def _split(config: Any, examples: Examples, index: int) -> Split:
-    """Draw the unseen classes of a split, and who among the seen is not trained on."""
-    count = examples.num_classes - config.data.unseen_classes
+def _split(config: Any, examples: Examples, index: int, classes: ClassSplit) -> Split:
+    """Draw who among the seen classes is not trained on."""
     seed = config.seed * 1000 + index
-    classes = splits.seen_novel(examples.class_names, num_seen=count, seed=seed)
     seen = union.of_classes(examples, classes.seen)
     share = config.data.test_share
     parts = splits.stratified(seen, (1 - share, 0.0, share), seed=seed)

@@ -1,6 +1,7 @@
 """Strict settings for every test: explicit rank promotion, two CPU devices, no compilation
 cache."""
 
+import gc
 import os
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
@@ -12,6 +13,18 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+_MAPPED = pathlib.Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _bounded_memory():
+    """Drop compiled programs when there are many: Linux allows a process 65,530 mappings, each
+    program takes dozens, and a compiler that gets no more crashes."""
+    yield
+    if _MAPPED.exists() and _MAPPED.read_bytes().count(b"\n") > 8000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -239,6 +239,50 @@ def seen_novel(
     return ClassSplit(tuple(order[:num_seen]), tuple(order[num_seen:]))
 
 
+def balanced_novel(
+    classes: int | Sequence[str], *, num_novel: int, draws: int, seed: int
+) -> list[ClassSplit]:
+    """Divide the classes many times, each being novel equally often (or once more than others).
+
+    Random orders of all classes are dealt out one after another, `num_novel` classes to a draw; a
+    class that a draw has already waits for the next one.
+
+    Args:
+      classes: their number, or their names.
+      num_novel: novel classes of each draw.
+      draws: how many divisions.
+      seed: decides all of them; the first draws do not depend on how many follow.
+
+    Raises:
+      SplitError: no novel or no seen class would be left, or no draw is asked for.
+
+    Example:
+      >>> draws = balanced_novel(6, num_novel=2, draws=3, seed=0)
+      >>> sorted(label for draw in draws for label in draw.novel)
+      [0, 1, 2, 3, 4, 5]
+    """
+    count = classes if isinstance(classes, int) else len(classes)
+    if not 1 <= num_novel < count:
+        raise SplitError(
+            f"num_novel: found {num_novel}; allowed are 1 to {count - 1} of {count} classes."
+        )
+    if draws < 1:
+        raise SplitError(f"draws: found {draws}; at least one is needed.")
+    rng, waiting, drawn = _generator(seed), list[int](), list[ClassSplit]()
+    for _ in range(draws):
+        novel: list[int] = []
+        while len(novel) < num_novel:
+            fresh = [label for label in waiting if label not in novel]
+            if not fresh:
+                waiting += rng.permutation(count).tolist()
+                continue
+            novel.append(fresh[0])
+            waiting.remove(fresh[0])
+        rest = tuple(label for label in range(count) if label not in novel)
+        drawn.append(ClassSplit(rest, tuple(novel)))
+    return drawn
+
+
 def nested_subsets(data: Any, sizes: Sequence[int], *, seed: int) -> list[np.ndarray]:
     """Stratified subsets of growing size, each contained in the next.
 

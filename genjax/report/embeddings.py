@@ -1,4 +1,4 @@
-"""The page of somebody else's embeddings: every score of every layer, with the best one named."""
+"""The page of somebody else's layers: every score of every layer, with the best one named."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,32 +8,38 @@ import pandas as pd
 
 from genjax.metrics.layers import SCORES
 from genjax.report import figures_layers, layouts, page, terminal
-from genjax.report.layers import groups
+from genjax.report.layers import groups, of
 from genjax.report.page import Section, Table
 from genjax.report.phrases import bracket, join
 from genjax.report.storage import OutputFolder
 
 PAGE = "report.html"
+GIVEN = "given"
+"""Source of the layers themselves; other sources are baselines that stand beside them."""
+SOURCES = {"before": "before training", "pixels": "raw pixels"}
 MOST_PANELS = 6
 _SCORES = {score.name: score for score in SCORES}
 
 
-def best_layers(table: pd.DataFrame) -> list[tuple[str, str, str, float, float, float]]:
+def best_layers(
+    table: pd.DataFrame, source: str = GIVEN
+) -> list[tuple[str, str, str, float, float, float]]:
     """Return, per set of examples and metric, the best layer and its score with the interval.
 
     Where layers are read in several ways, the reading that is best is named with it.
 
     Args:
         table: as `layers.csv`.
+        source: whose layers.
 
     Example:
         >>> rows = pd.DataFrame({"examples": "all", "metric": "nmi", "layer": ["a", "b"],
-        ...     "value": [0.4, 0.3], "low": [0.3, 0.2], "high": [0.5, 0.4]})
+        ...     "value": [0.4, 0.3], "low": [0.3, 0.2], "high": [0.5, 0.4], "source": GIVEN})
         >>> best_layers(rows)
         [('all', 'nmi', 'a', 0.4, 0.3, 0.5)]
     """
     found = []
-    for (examples, metric), own in groups(table, ["examples", "metric"]):
+    for (examples, metric), own in groups(of(table, source=source), ["examples", "metric"]):
         own = own[np.isfinite(own["value"])]
         if not len(own):
             continue
@@ -66,44 +72,68 @@ def conclusions(table: pd.DataFrame) -> list[str]:
         ]
         words = "" if examples == "all" else f" of {examples} classes"
         sentences.append(f"The best layer{words} is {join(parts, most=5)}.")
+    sentences += _beside(table, best)
     flagged = table[table["flag"].astype(bool)]
     for flag, own in groups(flagged, "flag"):
         sentences.append(f"{join(list(dict.fromkeys(own['layer'])), most=5)}: {flag}.")
     return sentences
 
 
-def write(output: OutputFolder, table: pd.DataFrame, card: Mapping[str, Any]) -> dict[str, Any]:
+def _beside(table: pd.DataFrame, best: list[tuple[str, str, str, float, float, float]]):
+    """Say how far the best layer of each baseline comes, by the first metric."""
+    if not best:
+        return []
+    examples, metric = best[0][:2]
+    parts = [
+        f"{words} {bracket(*row[3:])}" + (f" ({row[2]})" if row[2] != source else "")
+        for source, words in SOURCES.items()
+        for row in best_layers(table, source)
+        if row[:2] == (examples, metric)
+    ]
+    return [f"Beside the best layer's {metric}: {join(parts)}."] if parts else []
+
+
+def write(
+    output: OutputFolder, table: pd.DataFrame, card: Mapping[str, Any], title: str
+) -> dict[str, Any]:
     """Write `layers.csv`, the figure and the page; return name -> path.
 
     Args:
         output: the folder.
         table: one row per layer, readout, normalisation, set of examples and metric.
         card: of the run.
+        title: of the page.
     """
     # Under the first readout and normalisation of every layer: vectors have another than maps.
-    first = table.drop_duplicates("layer")[["layer", "readout", "normalisation", "examples"]]
+    first = table.drop_duplicates(["source", "layer"])[
+        ["source", "layer", "readout", "normalisation", "examples"]
+    ]
     shown: Any = table.merge(first)
     metrics = list(dict.fromkeys(shown["metric"]))[:MOST_PANELS]
     shown = shown[shown["metric"].isin(metrics)]
     caption = (
         "Scores of every layer; lines are intervals over examples, of few-shot scores over draws "
-        "of training examples."
+        "of training examples. Dashed: before training; dotted: raw pixels."
+        if shown["source"].nunique() > 1
+        else "Scores of every layer; lines are intervals over examples, of few-shot scores over "
+        "draws of training examples."
     )
     drawn = layouts.draw(output, "layers", figures_layers.layers, shown, caption=caption)
     rows = [
         (
-            r["layer"], r["readout"], r["normalisation"], r["examples"], r["metric"],
+            r["layer"], r["source"], r["readout"], r["normalisation"], r["examples"], r["metric"],
             (r["value"], r["low"], r["high"]), r["chance"], r["flag"],
         )
         for r in table.to_dict("records")
     ]  # fmt: skip
     columns = (
-        "layer", "readout", "normalisation", "classes", "metric", "value", "chance", "flag"
+        "layer", "source", "readout", "normalisation", "classes", "metric", "value", "chance",
+        "flag",
     )  # fmt: skip
     sections = [
         Section("Scores of every layer", figures=drawn, tables=[Table("Scores", columns, rows)])
     ]
-    text = page.render("Layers of a file", conclusions(table), sections, card)
+    text = page.render(title, conclusions(table), sections, card)
     return {
         "layers": output.write_csv("layers", table),
         "page": output.write_text(PAGE, text),

@@ -57,9 +57,12 @@ def layers(table: Any, *, narrow: bool = False) -> Figure | None:
     """Draw the scores of one network's layers with their intervals, one panel per metric.
 
     Args:
-        table: columns layer, metric, value, low, high.
+        table: columns layer, metric, value, low, high, source. Rows of source `before` are drawn as
+            a dashed line, of `pixels` as a dotted one; all others are the layers.
         narrow: laid out for a phone.
     """
+    before, pixels = (table[table["source"] == source] for source in ("before", "pixels"))
+    table = table[~table["source"].isin(["before", "pixels"])]
     if not len(table):
         return None
     metrics, names = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["layer"]))
@@ -73,6 +76,11 @@ def layers(table: Any, *, narrow: bool = False) -> Figure | None:
         places = np.array([names.index(layer) for layer in own["layer"]])
         panel.vlines(places, own["low"], own["high"], color=style.COLORS[0], lw=1.6)
         panel.plot(places, own["value"], color=style.COLORS[0], marker="o", ms=4)
+        start = before[before["metric"] == metric]
+        ranks = [names.index(layer) for layer in start["layer"]]
+        panel.plot(ranks, start["value"], color=style.MUTED, lw=1.2, ls=(0, (4, 2)))
+        for value in pixels[pixels["metric"] == metric]["value"]:
+            panel.axhline(value, color=style.MUTED, lw=1, ls=(0, (1, 2)))
         panel.set_title(style.literal(metric))
         shown = range(0, len(names), -(-len(names) // 8))
         panel.set_xticks(list(shown), [style.literal(names[k], 14) for k in shown])

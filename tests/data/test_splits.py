@@ -1,3 +1,4 @@
+import collections
 import itertools
 
 import numpy as np
@@ -108,6 +109,42 @@ def test_seen_novel_by_number_seed_and_list():
 def test_seen_novel_refusals(options, message):
     with pytest.raises(SplitError, match=message):
         splits.seen_novel(10, **options)
+
+
+@pytest.mark.parametrize(("classes", "num_novel"), [(10, 4), (20, 5), (5, 4), (7, 3)])
+def test_balanced_novel_leaves_out_every_class_equally_often(classes, num_novel):
+    times = np.zeros(classes, int)
+    drawn = splits.balanced_novel(classes, num_novel=num_novel, draws=12, seed=3)
+    for draw in drawn:
+        assert len(set(draw.novel)) == num_novel
+        assert sorted(draw.seen + draw.novel) == list(range(classes))
+        times[list(draw.novel)] += 1
+        assert np.ptp(times) <= 1
+    assert drawn[:5] == splits.balanced_novel(classes, num_novel=num_novel, draws=5, seed=3)
+    assert drawn != splits.balanced_novel(classes, num_novel=num_novel, draws=12, seed=4)
+
+
+def test_balanced_novel_is_evenly_distributed_over_sets():
+    draws = [
+        frozenset(splits.balanced_novel(5, num_novel=2, draws=2, seed=seed)[1].novel)
+        for seed in range(1500)
+    ]
+    times = collections.Counter(draws)
+    assert len(times) == 10  # every pair of 5, 150 times each, standard deviation 12
+    assert all(100 < count < 200 for count in times.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_novel": 5, "draws": 1}, "num_novel: found 5; allowed are 1 to 4"),
+        ({"num_novel": 0, "draws": 1}, "num_novel"),
+        ({"num_novel": 2, "draws": 0}, "draws: found 0"),
+    ],
+)
+def test_balanced_novel_refusals(options, message):
+    with pytest.raises(SplitError, match=message):
+        splits.balanced_novel(5, **options, seed=0)
 
 
 def test_nested_subsets_are_nested_and_stratified(digits):

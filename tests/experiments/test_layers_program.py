@@ -1,4 +1,4 @@
-"""Layers as a program: a whole run, somebody else's embeddings, and what is refused."""
+"""Layers as a program: a whole run, somebody else's embeddings or network, what is refused."""
 
 import json
 
@@ -6,6 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
+from resnet8 import digits, weights
+from safetensors.numpy import save_file
+
+from genjax import data, models
+from genjax.metrics import layers
 
 CONFIG = "--config=experiments/configs/layers.py:smoke"
 
@@ -74,6 +79,69 @@ def test_somebody_elses_embeddings_are_scored(run, tmp_path):
         "--readouts=mean,token0", "--normalisations=raw,l2", "--draws=50",
     )  # fmt: skip
     assert "complete" in out
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Flags of a network made elsewhere, of what it was before, and images of five classes."""
+    folder = tmp_path_factory.mktemp("network")
+    save_file(weights(), folder / "small.safetensors")
+    first = {name: array[..., ::-1].copy() for name, array in weights().items()}
+    save_file(first, folder / "first.safetensors")
+    arrays = digits(300)
+    kept = arrays["labels"] < 5  # fewer classes than the network has outputs
+    np.savez(folder / "digits.npz", **{name: array[kept] for name, array in arrays.items()})
+    return [
+        f"--weights={folder / 'small.safetensors'}",
+        "--model=resnet_cifar:depth=8",
+        f"--data=npz:{folder / 'digits.npz'}",
+        f"--before={folder / 'first.safetensors'}",
+        "--draws=0",
+    ]
+
+
+def test_layers_of_a_network_made_elsewhere_stand_beside_what_it_was_before(run, network, tmp_path):
+    code, out, err = run(
+        "layers", *network, f"--output={tmp_path}", "--metrics=r_precision",
+        "--seen_classes=0,1", "--examples=60",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "The best layer of unseen classes is" in out
+    assert "Beside the best layer's r_precision: before training" in out
+    table = pd.read_csv(tmp_path / "layers.csv")
+    names = table.groupby("source")["layer"].unique().map(list).to_dict()
+    taps = ["stem", "stage1block1", "stage2block1", "stage3block1"]
+    assert names == {"given": taps, "before": taps, "pixels": ["pixels"]}
+    assert set(table["examples"]) == {"unseen", "seen", "joint"}
+    weights_file, model, images = (flag.split("=", 1)[1] for flag in network[:3])
+    loaded = models.load_weights(weights_file, model)
+    examples = data.load(images)
+    chosen = data.splits.nested_subsets(examples, [60], seed=0)[0]
+    labels = examples.labels[chosen]
+    points = layers.extract(loaded.network, loaded.params, examples.images[chosen])
+    (own,) = layers.measure(
+        points["stage2block1", "mean"][labels > 1], labels[labels > 1], ("r_precision",)
+    )
+    row = table.query(
+        "source == 'given' and layer == 'stage2block1' and examples == 'unseen' "
+        "and metric == 'r_precision'"
+    )
+    assert row["value"].item() == pytest.approx(own.value)
+
+
+def test_networks_that_cannot_be_used_are_refused(refused, network, tmp_path):
+    cases = {
+        "model: found none": [network[0], network[2]],
+        "data: found none": network[:2],
+        "embeddings, weights: found both": [*network, "--embeddings=x.npz"],
+        "seen_classes: unknown name '7'": [*network, "--seen_classes=0,7"],
+        "seen_classes: found 1 with examples, 4": [*network, "--seen_classes=3"],
+        "missing.safetensors": [*network, f"--before={tmp_path}/missing.safetensors"],
+    }
+    for words, arguments in cases.items():
+        sentence = refused("layers", *arguments, f"--output={tmp_path}/refused")
+        assert words in sentence
+    assert not (tmp_path / "refused").exists()
 
 
 def test_files_and_flags_that_cannot_be_used_are_refused(refused, tmp_path):

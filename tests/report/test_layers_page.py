@@ -217,7 +217,13 @@ def test_the_best_layer_of_a_file_follows_the_direction_of_the_score():
         for layer, value in zip("ab", values, strict=True)
     ]
     columns = ["examples", "metric", "layer", "value", "low", "high", "flag"]
-    found = embeddings.best_layers(pd.DataFrame(rows, columns=columns))
+    table = pd.DataFrame(rows, columns=columns).assign(source=embeddings.GIVEN)
+    found = embeddings.best_layers(table)
     assert [(row[1], row[2]) for row in found] == [("cdnv", "b"), ("alpha_req", "b"), ("nmi", "a")]
-    constant = pd.DataFrame(rows, columns=columns).assign(value=np.nan, flag="constant")
+    pixels = table.assign(source="pixels", value=table["value"] + 1)
+    both = embeddings.best_layers(pd.concat([table, pixels]))
+    assert [row[:4] for row in both] == [row[:4] for row in found]  # baselines do not count
+    said = embeddings.conclusions(pd.concat([table, pixels]))
+    assert said[1].startswith("Beside the best layer's cdnv: raw pixels 2.00")
+    constant = table.assign(value=np.nan, flag="constant")
     assert embeddings.conclusions(constant) == ["a and b: constant."]

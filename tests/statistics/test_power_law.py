@@ -29,7 +29,7 @@ def test_a_law_without_noise_is_found_exactly(exponent, offset):
     np.testing.assert_allclose(found.at(SIZES), clean, rtol=1e-6)
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.1])
+@pytest.mark.parametrize("offset", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_intervals_of_the_exponent_hold_the_truth_as_often_as_they_say(offset):
     rng = np.random.default_rng(0)
     total, held = 200, 0

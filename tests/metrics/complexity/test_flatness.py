@@ -62,7 +62,7 @@ def searched(classifier, magnitude, draws, examples, seeds):
     return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(7), seeds))
 
 
-@pytest.mark.parametrize("magnitude", [False, True])
+@pytest.mark.parametrize("magnitude", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_linear_classifier_has_the_sigma_of_its_closed_form(classifier, magnitude):
     exact = optimize.root_scalar(
         lambda sigma: exact_drop(classifier, sigma, magnitude) - 0.1, bracket=(1e-4, 2.0)
