@@ -4,6 +4,7 @@ Measured (see docs/decisions.md): on CPU mapping over networks beats vmapping th
 one vmapped program per device is expected to win. Devices run independently: no collectives.
 """
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -108,6 +109,7 @@ def spread(
     shared: int = 0,
     stacked: int = 1,
     donate: tuple[int, ...] = (),
+    compile_fast: bool = False,
 ):
     """Compile `function` of one network into a program over a stack of networks.
 
@@ -118,6 +120,8 @@ def spread(
         stacked: how many arguments follow that have a leading network axis, a multiple of the
             number of devices; so do the results.
         donate: positions of arguments whose memory may be reused.
+        compile_fast: for large programs that run for less time than they compile; see
+            `fast_compilation`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -147,7 +151,32 @@ def spread(
     # Shardings are stated, so that a program may be compiled before its inputs exist.
     places = tuple(NamedSharding(execution.mesh, spec) for spec in specs)
     out = NamedSharding(execution.mesh, P(AXIS))
-    return jax.jit(mapped, in_shardings=places, out_shardings=out, donate_argnums=donate)
+    options = fast_compilation(execution.mesh.devices.flat[0].platform) if compile_fast else None
+    return jax.jit(
+        mapped, in_shardings=places, out_shardings=out, donate_argnums=donate,
+        compiler_options=options,
+    )  # fmt: skip
+
+
+@functools.cache
+def fast_compilation(platform: str) -> dict[str, bool] | None:
+    """Return compiler options that save compilation and cost a little running time.
+
+    On CPU, fusions go through XLA's older code generator (measured in docs/decisions.md). None
+    where there is no such option, e.g. in another version of XLA.
+
+    Example:
+        >>> fast_compilation("gpu") is None
+        True
+    """
+    options = {"xla_cpu_use_fusion_emitters": False}
+    if platform != "cpu":
+        return None
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0)
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
 
 
 def compile_ahead(program, *arguments):

@@ -92,4 +92,4 @@ def program(
         data = data._replace(train_size=train_size)
         return compute(chosen, same.network, trained, data, key, layers=layers)
 
-    return execution.spread(one, execution.Execution(mesh, batch), shared=2)
+    return execution.spread(one, execution.Execution(mesh, batch), shared=2, compile_fast=True)
