@@ -82,8 +82,9 @@ def layers(table: Any, *, narrow: bool = False) -> Figure | None:
         for value in pixels[pixels["metric"] == metric]["value"]:
             panel.axhline(value, color=style.MUTED, lw=1, ls=(0, (1, 2)))
         panel.set_title(style.literal(metric))
-        shown = range(0, len(names), -(-len(names) // 8))
-        panel.set_xticks(list(shown), [style.literal(names[k], 14) for k in shown])
+        # The first and the last layer are always named.
+        shown = np.linspace(0, len(names) - 1, min(len(names), 8)).round().astype(int).tolist()
+        panel.set_xticks(shown, [style.literal(names[k], 14) for k in shown])
         panel.tick_params(axis="x", rotation=40)
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
