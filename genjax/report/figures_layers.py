@@ -83,9 +83,9 @@ def layers(table: Any, *, narrow: bool = False) -> Figure | None:
             panel.axhline(value, color=style.MUTED, lw=1, ls=(0, (1, 2)))
         panel.set_title(style.literal(metric))
         # The first and the last layer are always named.
-        shown = np.linspace(0, len(names) - 1, min(len(names), 8)).round().astype(int).tolist()
-        panel.set_xticks(shown, [style.literal(names[k], 14) for k in shown])
-        panel.tick_params(axis="x", rotation=40)
+        shown = np.linspace(0, len(names) - 1, min(len(names), 7)).round().astype(int).tolist()
+        words = [style.literal(names[k], 14) for k in shown]
+        panel.set_xticks(shown, words, rotation=40, ha="right", rotation_mode="anchor")
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
     return figure
